@@ -1,0 +1,3 @@
+"""The version of accelsim: the one place that states it (hatchling reads it from here)."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Tests of accelsim; the folders mirror the rooms of the package."""
