@@ -1,0 +1,135 @@
+"""Puts a design together from its file, the files it extends, and overrides.
+
+``extends: NAME`` inside any mapping takes that library file's content as defaults for the
+mapping; an override replaces one field, named by its dotted path, before expressions resolve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from accelsim.config.library import find
+from accelsim.config.resolve import Resolved, resolve
+from accelsim.config.schema import Model, validate
+from accelsim.config.tree import Path_, Tree, load_tree
+from accelsim.errors import ConfigError, Location, nearest
+
+__all__ = ["compose", "load_resolved", "load_spec"]
+
+
+def compose(path: Path, kind: str = "arch", overrides: Mapping[str, Any] | None = None) -> Tree:
+    """Return the tree of a file with everything it extends merged in and overrides applied.
+
+    Raises
+    ------
+    ConfigError
+        On a missing base, a chain of bases that comes back to itself, or an override whose
+        path does not exist.
+    """
+    tree = _composed(path.resolve(), kind, ())
+    if not overrides:
+        return tree
+    changed = Tree(deepcopy(tree.data), tree.file, dict(tree.values), dict(tree.keys))
+    for dotted_path, value in overrides.items():
+        _override(changed, dotted_path, value)
+    return changed
+
+
+@cache
+def _composed(path: Path, kind: str, chain: tuple[Path, ...]) -> Tree:
+    if path in chain:
+        names = " -> ".join(p.stem for p in (*chain, path))
+        raise ConfigError(f"`extends` comes back to itself: {names}", Location(str(path)))
+    tree = load_tree(path)
+    tree.data = _expand(tree, tree.data, (), kind, (*chain, path))
+    return tree
+
+
+def _expand(tree: Tree, node: Any, at: Path_, kind: str, chain: tuple[Path, ...]) -> Any:
+    if isinstance(node, list):
+        return [_expand(tree, item, (*at, i), kind, chain) for i, item in enumerate(node)]
+    if not isinstance(node, dict):
+        return node
+    own = {k: _expand(tree, v, (*at, k), kind, chain) for k, v in node.items() if k != "extends"}
+    if "extends" not in node:
+        return own
+    place = tree.locate((*at, "extends"))
+    try:
+        base_path = find(kind, str(node["extends"])).resolve()
+    except ConfigError as error:
+        raise ConfigError(error.message, place, "extends", error.hint) from None
+    base = _composed(base_path, kind, chain)
+    for where, location in base.values.items():
+        tree.values.setdefault((*at, *where), location)
+    for where, location in base.keys.items():
+        tree.keys.setdefault((*at, *where), location)
+    return _merge(base.data, own)
+
+
+def _merge(base: Any, own: Any) -> Any:
+    """Return `own` over `base`: mappings merge key by key, anything else is replaced."""
+    if not (isinstance(base, dict) and isinstance(own, dict)):
+        return own
+    merged = dict(base)
+    for key, value in own.items():
+        merged[key] = _merge(base[key], value) if key in base else value
+    return merged
+
+
+def _override(tree: Tree, dotted_path: str, value: Any) -> None:
+    node = tree.data
+    walked: list[str] = []
+    *parents, last = dotted_path.split(".")
+    for part in parents:
+        child = node.get(part) if isinstance(node, dict) else None
+        if child is None or not isinstance(child, dict):
+            known = list(node) if isinstance(node, dict) else []
+            raise ConfigError(
+                f"no field `{part}` under `{'.'.join(walked) or 'the file'}`",
+                Location(tree.file),
+                dotted_path,
+                nearest(part, known),
+            )
+        node = child
+        walked.append(part)
+    path = tuple(dotted_path.split("."))
+    tree.values[path] = tree.keys[path] = Location(f"override {dotted_path}")
+    node[last] = value
+
+
+def load_resolved(
+    path: Path, kind: str = "arch", overrides: Mapping[str, Any] | None = None
+) -> Resolved:
+    """Return a file's data, composed and with every expression evaluated."""
+    return resolve(compose(path, kind, overrides))
+
+
+def load_spec(
+    path: Path,
+    model: type[Model],
+    kind: str = "arch",
+    overrides: Mapping[str, Any] | None = None,
+) -> Model:
+    """Read a file into a typed object.
+
+    Parameters
+    ----------
+    path : Path
+        The YAML file.
+    model : type
+        The `Spec` that describes it.
+    kind : str
+        Library folder in which ``extends`` is sought.
+    overrides : mapping, optional
+        Dotted field path -> value, applied before expressions resolve.
+
+    Raises
+    ------
+    ConfigError
+        With file, line, field path, what was found and what is legal.
+    """
+    return validate(load_resolved(path, kind, overrides), model)
