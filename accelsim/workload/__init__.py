@@ -1,0 +1,46 @@
+"""Workloads: models as graphs of operators over tensors, with exact counts of work and bytes.
+
+A model name, a phase and number formats give a `Workload`; `totals` and `flop_split` count it.
+"""
+
+from accelsim.workload.counts import Counts, flop_split, totals
+from accelsim.workload.dtypes import Dtypes
+from accelsim.workload.graph import (
+    Block,
+    Operator,
+    Workload,
+    resident_bytes,
+    to_networkx,
+    weight_elements,
+)
+from accelsim.workload.legality import validate
+from accelsim.workload.model import ModelSpec, load_model, model_names, workload
+from accelsim.workload.phase import Phase, SequenceGroup, decode, mixed, prefill
+from accelsim.workload.tensor import DTYPE_BITS, Role, Tensor, dtype_bits
+
+__all__ = [
+    "DTYPE_BITS",
+    "Block",
+    "Counts",
+    "Dtypes",
+    "ModelSpec",
+    "Operator",
+    "Phase",
+    "Role",
+    "SequenceGroup",
+    "Tensor",
+    "Workload",
+    "decode",
+    "dtype_bits",
+    "flop_split",
+    "load_model",
+    "mixed",
+    "model_names",
+    "prefill",
+    "resident_bytes",
+    "to_networkx",
+    "totals",
+    "validate",
+    "weight_elements",
+    "workload",
+]

@@ -1,0 +1,190 @@
+"""Decoder-only transformers: GPT-2, OPT, Llama, Mistral, Mixtral, Qwen, gpt-oss and their kin.
+
+Multi-head, grouped-query or multi-query attention, full or sliding; gated or plain MLPs; mixtures
+of experts with shared experts.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final, Literal
+
+from accelsim.errors import ConfigError
+from accelsim.workload.build import BlockBuilder
+from accelsim.workload.dtypes import Dtypes
+from accelsim.workload.families._decoder_config import (
+    DecoderConfig,
+    LayerKind,
+    active_parameter_count,
+    layer_kinds,
+    layer_plan,
+    parameter_count,
+)
+from accelsim.workload.families._decoder_layer import add_layer, add_norm, expected_experts
+from accelsim.workload.graph import Block, Workload
+from accelsim.workload.phase import Phase
+from accelsim.workload.tensor import Role, packed_bytes
+
+__all__ = [
+    "Config",
+    "DecoderConfig",
+    "LayerKind",
+    "Logits",
+    "active_parameter_count",
+    "build",
+    "expected_experts",
+    "layer_kinds",
+    "parameter_count",
+]
+
+Config: Final = DecoderConfig
+Logits = Literal["last", "all"]
+
+_BF16: Final = Dtypes()
+_TABLE: Final = "embed_tokens.weight"
+
+
+@lru_cache(maxsize=512)
+def build(
+    config: DecoderConfig,
+    phase: Phase,
+    *,
+    dtypes: Dtypes = _BF16,
+    logits: Logits = "last",
+    name: str = "decoder",
+) -> Workload:
+    """Return one forward pass of a decoder as a workload.
+
+    Parameters
+    ----------
+    config : DecoderConfig
+        The model.
+    phase : Phase
+        New and past tokens of the sequences.
+    dtypes : Dtypes
+        Number formats by role.
+    logits : {"last", "all"}
+        Compute logits of each sequence's last token, as serving does, or of every new token.
+    name : str
+        Name of the workload.
+
+    Returns
+    -------
+    Workload
+        Blocks ``embedding``, ``layers`` (one per repeated body) and ``head``.
+
+    Examples
+    --------
+    >>> from accelsim.workload.phase import decode
+    >>> config = DecoderConfig(
+    ...     hidden_size=64,
+    ...     num_hidden_layers=4,
+    ...     num_attention_heads=4,
+    ...     intermediate_size=128,
+    ...     vocab_size=100,
+    ...     activation="silu",
+    ...     gated=True,
+    ...     norm="rmsnorm",
+    ... )
+    >>> [(block.name, block.count) for block in build(config, decode(1, 15)).blocks]
+    [('embedding', 1), ('layers', 4), ('head', 1)]
+    """
+    if logits not in ("last", "all"):
+        raise ConfigError(f"found `{logits}`", path="logits", hint="legal: last, all")
+    learned = config.positions == "learned"
+    select = logits == "last" and phase.tokens != phase.batch
+    return Workload(
+        name=name,
+        blocks=(
+            _embedding(config, phase, dtypes),
+            *_layers(config, phase, dtypes),
+            _head(config, phase, dtypes, select),
+        ),
+        parameters=parameter_count(config),
+        active_parameters=active_parameter_count(config),
+        kv_bytes_per_token=_kv_bytes(config, dtypes, sliding=False),
+        phase=str(phase),
+        batch=phase.batch,
+        tokens=phase.tokens,
+        state_bytes_per_sequence=_kv_bytes(config, dtypes, sliding=True),
+        inputs=("input_ids",) + ("position_ids",) * learned + ("last_positions",) * select,
+        outputs=("lm_head",),
+        conventions=_conventions(config, phase, logits),
+    )
+
+
+def _conventions(config: DecoderConfig, phase: Phase, logits: Logits) -> dict[str, str]:
+    """Return the choices that change the counts."""
+    conventions = {"logits": logits, "attention": "full; masked MACs counted apart"}
+    if config.num_local_experts:
+        conventions["routing"] = "uniform and independent over experts"
+    limit = config.max_position_embeddings
+    if limit and phase.longest > limit:
+        conventions["positions"] = f"{phase.longest} tokens, beyond the model's {limit}"
+    return conventions
+
+
+def _kv_bytes(config: DecoderConfig, dtypes: Dtypes, *, sliding: bool) -> int:
+    """Return KV bytes per token over the full layers, or per sequence over full windows."""
+    layers = sum(kind.sliding == sliding for kind in layer_kinds(config))
+    tokens = (config.sliding_window or 1) - 1 if sliding else 1
+    elements = layers * tokens * 2 * config.kv_heads * config.head_width
+    return packed_bytes(elements, dtypes.kv_cache)
+
+
+def _embedding(config: DecoderConfig, phase: Phase, dtypes: Dtypes) -> Block:
+    body = BlockBuilder("embedding", dtypes)
+    tokens, h, rows = phase.tokens, config.hidden_size, config.vocab_size
+    ids = body.activation("input_ids", tokens, dtype="int32")
+    table = body.tensor(_TABLE, (rows, h), dtypes.embedding_dtype, Role.WEIGHT)
+    learned = config.positions == "learned"
+    x = body.gather(
+        "embed_tokens" if learned else "hidden", table, ids, (tokens, h, rows),
+        label="embedding", shard="table_rows",
+    )  # fmt: skip
+    if learned:
+        rows = (config.max_position_embeddings or 0) + config.position_offset
+        ids = body.activation("position_ids", tokens, dtype="int32")
+        positions = body.tensor(
+            "embed_positions.weight", (rows, h), dtypes.embedding_dtype, Role.WEIGHT
+        )
+        y = body.gather("embed_positions", positions, ids, (tokens, h, rows), label="embedding")
+        x = body.elementwise("hidden", "add", (x, y), tokens, h, label="embedding")
+    return body.block(1, {"hidden": x}, _shared(config))
+
+
+def _layers(config: DecoderConfig, phase: Phase, dtypes: Dtypes) -> tuple[Block, ...]:
+    plan = layer_plan(config)
+    blocks = []
+    for number, (kinds, count) in enumerate(plan):
+        body = BlockBuilder("layers" if len(plan) == 1 else f"layers.{number}", dtypes)
+        x = body.activation("hidden", phase.tokens, config.hidden_size)
+        for place, kind in enumerate(kinds):
+            body.prefix = "" if len(kinds) == 1 else f"{place}."
+            x = add_layer(body, config, kind, phase, x)
+        blocks.append(body.block(count, {"hidden": x}))
+    return tuple(blocks)
+
+
+def _head(config: DecoderConfig, phase: Phase, dtypes: Dtypes, select: bool) -> Block:
+    body = BlockBuilder("head", dtypes)
+    tokens, h, rows = phase.tokens, config.hidden_size, config.vocab_size
+    x = add_norm(body, config, "final_norm", body.activation("hidden", tokens, h), tokens)
+    m = tokens
+    if select:
+        m = phase.batch
+        last = body.activation("last_positions", m, dtype="int32")
+        x = body.gather("select", x, last, (m, h, tokens), label="select")
+    tied = config.tie_word_embeddings
+    weight = body.tensor(
+        _TABLE if tied else "lm_head.weight", (rows, h), dtypes.embedding_dtype, Role.WEIGHT
+    )
+    logits = body.activation("lm_head", m, rows)
+    dims = {"batch": 1, "m": m, "n": rows, "k": h}
+    body.operator("lm_head", "matmul", dims, (x, weight), (logits,), "lm_head", "n")
+    return body.block(1, shared=_shared(config))
+
+
+def _shared(config: DecoderConfig) -> frozenset[str]:
+    """Return the tensors that embedding and head have in common."""
+    return frozenset({_TABLE}) if config.tie_word_embeddings else frozenset()

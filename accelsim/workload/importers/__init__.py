@@ -1,0 +1,1 @@
+"""Importers of model descriptions that others wrote, one file per format."""

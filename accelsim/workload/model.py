@@ -1,0 +1,148 @@
+"""Models by name: a YAML file of the library, or a Hugging Face ``config.json``, to a workload.
+
+A model file names its family and gives the family's configuration; the family builds the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+from accelsim.config import Count, Spec, library, load_resolved, validate
+from accelsim.errors import ConfigError, UnknownNameError
+from accelsim.workload.dtypes import Dtypes
+from accelsim.workload.families import families, family
+from accelsim.workload.graph import Workload
+from accelsim.workload.phase import Phase
+
+__all__ = ["ModelSpec", "load_model", "model_names", "workload"]
+
+Parameters = TypeVar("Parameters", bound=Spec)
+
+
+class ModelSpec(Spec, Generic[Parameters]):
+    """A model as its file describes it."""
+
+    name: str
+    """Name of the model and of its file."""
+    family: str
+    """Model family: a file name of `accelsim/workload/families`."""
+    source: str
+    """Where the dimensions come from."""
+    published_parameters: Count | None = None
+    """Parameter count as published, perhaps rounded; tests compare it with the real one."""
+    dtypes: Dtypes = Dtypes()
+    """Number formats as published."""
+    parameters: Parameters
+    """Configuration of the family."""
+
+
+def model_names() -> list[str]:
+    """Return the names of the library's models, sorted.
+
+    Examples
+    --------
+    >>> "llama3-8b" in model_names()
+    True
+    """
+    return library.names("models")
+
+
+def load_model(name: str | Path, overrides: Mapping[str, Any] | None = None) -> ModelSpec[Any]:
+    """Return a model of the library, of a YAML file, or of a Hugging Face configuration.
+
+    Parameters
+    ----------
+    name : str or Path
+        Name in the library, path to a YAML file or a ``config.json``, or the folder of one.
+    overrides : mapping, optional
+        Dotted field -> value, for example ``{"parameters.num_hidden_layers": 2}``.
+
+    Raises
+    ------
+    UnknownNameError
+        If the library has no such model, or the file names an unknown family.
+    ConfigError
+        If the file is not a legal model; with file, line and field.
+
+    Examples
+    --------
+    >>> load_model("llama3-8b").parameters.num_key_value_heads
+    8
+    """
+    inside = Path(name) / "config.json"
+    path = inside if inside.is_file() else library.find("models", name)
+    if path.suffix == ".json":
+        if overrides:
+            raise ConfigError(f"{path}: overrides apply to YAML models only")
+        return _imported(path, path.stat().st_mtime_ns)
+    if overrides:
+        return _read(path, overrides)
+    return _cached(path)
+
+
+@lru_cache(maxsize=256)
+def _cached(path: Path) -> ModelSpec[Any]:
+    return _read(path, None)
+
+
+def _read(path: Path, overrides: Mapping[str, Any] | None) -> ModelSpec[Any]:
+    resolved = load_resolved(path, "models", overrides)
+    data = resolved.data if isinstance(resolved.data, dict) else {}
+    # Which type describes `parameters` is known only once the family is.
+    name = data.get("family")
+    if not isinstance(name, str):
+        return validate(resolved, ModelSpec)  # says that it is missing, among all that is wrong
+    if name not in families():
+        raise UnknownNameError("family", name, families(), resolved.tree.locate(("family",)))
+    described: type[ModelSpec[Any]] = ModelSpec.__class_getitem__(family(name).Config)  # type: ignore[assignment]
+    return validate(resolved, described)
+
+
+@lru_cache(maxsize=256)
+def _imported(path: Path, modified_ns: int) -> ModelSpec[Any]:
+    from accelsim.workload.importers.hf import from_hf_config
+
+    found = from_hf_config(path)
+    return ModelSpec[Any](
+        name=found.name,
+        family=found.family,
+        source=str(path),
+        dtypes=found.dtypes,
+        parameters=found.config,
+    )
+
+
+def workload(
+    model: str | Path | ModelSpec[Any],
+    phase: Phase,
+    *,
+    logits: Literal["last", "all"] = "last",
+    dtypes: Dtypes | None = None,
+) -> Workload:
+    """Return one forward pass of a model.
+
+    Parameters
+    ----------
+    model : str, Path or ModelSpec
+        A model, or what `load_model` takes.
+    phase : Phase
+        New and past tokens of the sequences.
+    logits : {"last", "all"}
+        Logits of each sequence's last token, as serving computes, or of every new token.
+    dtypes : Dtypes, optional
+        Number formats in place of the model's own.
+
+    Examples
+    --------
+    >>> from accelsim.workload.phase import decode
+    >>> workload("llama3-8b", decode(16, 1023)).parameters
+    8030261248
+    """
+    if not isinstance(model, ModelSpec):
+        model = load_model(model)
+    return family(model.family).build(
+        model.parameters, phase, dtypes=dtypes or model.dtypes, logits=logits, name=model.name
+    )

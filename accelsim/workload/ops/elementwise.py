@@ -1,0 +1,85 @@
+"""Elementwise functions: residual adds, activations (gated or not), rotary embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from accelsim.errors import GraphError
+from accelsim.workload.counts import Counts, tally
+from accelsim.workload.graph import Operator
+from accelsim.workload.ops._shape import attribute, require_elements, require_inputs
+from accelsim.workload.tensor import Role, Tensor
+
+__all__ = ["DIMS", "OPS_PER_ELEMENT", "OPTIONAL_DIMS", "REDUCED", "check", "counts", "example"]
+
+DIMS: Final = ("rows", "columns", "operands")
+"""Rows and columns of the output, and input values per output element.
+
+Attribute: ``function``.  The operands are one input each, or all parts of a single input (the
+two halves of a fused gate and up projection).
+"""
+OPTIONAL_DIMS: Final = ()
+REDUCED: Final[frozenset[str]] = frozenset()
+
+OPS_PER_ELEMENT: Final[Mapping[str, int]] = {
+    "add": 1,
+    "mul": 1,
+    "relu": 1,
+    "sigmoid": 4,  # negate, exponential, add, reciprocal
+    "silu": 4,  # negate, exponential, add, divide
+    "gelu": 5,  # x / 2 (1 + erf(x / sqrt 2)): scale, erf, add, two multiplies
+    # x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
+    "gelu_tanh": 9,
+    "relu_mul": 2,
+    "sigmoid_mul": 5,
+    "silu_mul": 5,
+    "gelu_mul": 6,
+    "gelu_tanh_mul": 10,
+    "rope": 3,  # x cos + rotated x sin; the sines are a small table that stays on chip
+}
+"""Function -> vector operations per output element, a transcendental counted as one."""
+
+
+def check(operator: Operator, tensors: Mapping[str, Tensor]) -> None:
+    """Raise `GraphError` where function, operands or tensors do not fit."""
+    attribute(operator, "function", OPS_PER_ELEMENT)
+    operands = operator.dims["operands"]
+    size = operator.dims["rows"] * operator.dims["columns"]
+    require_inputs(operator, 1, operands)
+    if len(operator.inputs) == 1:
+        # Rotary embedding reads the query and key columns of a fused QKV.
+        require_elements(operator, tensors, operator.inputs, size * operands, exactly=False)
+    elif len(operator.inputs) != operands:
+        raise GraphError(
+            f"elementwise `{operator.name}`: {operands} operands are one input or {operands},"
+            f" not {len(operator.inputs)}"
+        )
+    for name in operator.inputs[1:]:
+        if size % tensors[name].elements:
+            require_elements(operator, tensors, (name,), size)
+    require_elements(operator, tensors, operator.outputs, size)
+
+
+def counts(operator: Operator, tensors: Mapping[str, Tensor]) -> Counts:
+    """Return the counts; a smaller operand is broadcast and read once."""
+    size = operator.dims["rows"] * operator.dims["columns"]
+    if len(operator.inputs) == 1:
+        reads = [(tensors[operator.inputs[0]], size * operator.dims["operands"])]
+    else:
+        reads = [(tensors[n], min(size, tensors[n].elements)) for n in operator.inputs]
+    return tally(
+        vector_ops=OPS_PER_ELEMENT[operator.attributes["function"]] * size,
+        reads=reads,
+        writes=((tensors[operator.outputs[0]], size),),
+    )
+
+
+def example() -> tuple[Operator, dict[str, Tensor]]:
+    """Return a residual add of 4 rows of 16."""
+    tensors = {name: Tensor(name, (4, 16), "bf16", Role.ACTIVATION) for name in ("x", "r", "y")}
+    dims = {"rows": 4, "columns": 16, "operands": 2}
+    operator = Operator(
+        "residual", "elementwise", dims, ("x", "r"), ("y",), attributes={"function": "add"}
+    )
+    return operator, tensors
