@@ -1,0 +1,1 @@
+"""Measurements: reference cases, validation against them, and calibration of cost models."""

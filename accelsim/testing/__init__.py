@@ -1,0 +1,1 @@
+"""Checks that anything registered with accelsim must pass, for you to inherit in your tests."""
