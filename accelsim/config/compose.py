@@ -1,7 +1,7 @@
 """Puts a design together from its file, the files it extends, and overrides.
 
 ``extends: NAME`` inside any mapping takes that library file's content as defaults for the
-mapping; an override replaces one field, named by its dotted path, before expressions resolve.
+mapping (and keeps nothing of what an outer base had in its place); an override replaces one field, named by its dotted path, before expressions resolve.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from accelsim.config.library import find
 from accelsim.config.resolve import Resolved, resolve
 from accelsim.config.schema import Model, validate
 from accelsim.config.tree import Path_, Tree, load_tree
-from accelsim.errors import ConfigError, Location, nearest
+from accelsim.errors import ConfigError, Location
 
 __all__ = ["compose", "load_resolved", "load_spec"]
 
@@ -27,8 +27,8 @@ def compose(path: Path, kind: str = "arch", overrides: Mapping[str, Any] | None 
     Raises
     ------
     ConfigError
-        On a missing base, a chain of bases that comes back to itself, or an override whose
-        path does not exist.
+        On a missing base, a chain of bases that comes back to itself, or an override inside
+        something that has no fields.
     """
     tree = _composed(path.resolve(), kind, ())
     if not overrides:
@@ -67,12 +67,19 @@ def _expand(tree: Tree, node: Any, at: Path_, kind: str, chain: tuple[Path, ...]
         tree.values.setdefault((*at, *where), location)
     for where, location in base.keys.items():
         tree.keys.setdefault((*at, *where), location)
-    return _merge(base.data, own)
+    return _Whole(_merge(base.data, own))
+
+
+class _Whole(dict[str, Any]):
+    """A mapping that named its own base: it takes the place of an inherited one, whole."""
 
 
 def _merge(base: Any, own: Any) -> Any:
-    """Return `own` over `base`: mappings merge key by key, anything else is replaced."""
-    if not (isinstance(base, dict) and isinstance(own, dict)):
+    """Return `own` over `base`: mappings merge key by key, anything else is replaced.
+
+    So is a mapping with a base of its own: another memory must not keep fields of the former.
+    """
+    if isinstance(own, _Whole) or not (isinstance(base, dict) and isinstance(own, dict)):
         return own
     merged = dict(base)
     for key, value in own.items():
@@ -85,14 +92,12 @@ def _override(tree: Tree, dotted_path: str, value: Any) -> None:
     walked: list[str] = []
     *parents, last = dotted_path.split(".")
     for part in parents:
-        child = node.get(part) if isinstance(node, dict) else None
-        if child is None or not isinstance(child, dict):
-            known = list(node) if isinstance(node, dict) else []
+        child = node.setdefault(part, {}) if isinstance(node, dict) else None
+        if not isinstance(child, dict):
             raise ConfigError(
-                f"no field `{part}` under `{'.'.join(walked) or 'the file'}`",
+                f"`{'.'.join([*walked, part])}` is a value, it has no fields",
                 Location(tree.file),
                 dotted_path,
-                nearest(part, known),
             )
         node = child
         walked.append(part)

@@ -108,6 +108,21 @@ def test_a_file_extends_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (got.name, got.clock_hz, got.size_bytes) == ("child", 2e9, 4e9)
 
 
+def test_a_component_with_its_own_base_replaces_the_inherited_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that swaps a part must not inherit fields of the part it swaps out."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "arch/components", "one", "a: 1\nb: 2\n")
+    write(tmp_path / "arch/components", "two", "b: 3\n")
+    write(tmp_path / "arch", "base", "part: {extends: components/one}\nother: {c: 1, d: 1}\n")
+    path = write(
+        tmp_path / "arch", "child",
+        "extends: base\npart: {extends: components/two}\nother: {d: 2}\n",
+    )  # fmt: skip
+    assert compose(path).data == {"part": {"b": 3}, "other": {"c": 1, "d": 2}}
+
+
 def test_an_override_comes_before_expressions(tmp_path: Path) -> None:
     """What depends on the overridden field changes with it."""
     path = write(tmp_path, "d", "name: d\nclock_hz: 1 GHz\nsize_bytes: 2 * clock_hz\n")
@@ -122,7 +137,12 @@ def test_an_override_leaves_the_file_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "says"), [("clok_hz", "unknown key `clok_hz`"), ("a.b", "no field `a`")]
+    ("field", "says"),
+    [
+        ("clok_hz", "unknown key `clok_hz`"),
+        ("a.b", "unknown key `a`"),
+        ("name.b", "`name` is a value"),
+    ],
 )
 def test_an_override_of_nothing_is_refused(tmp_path: Path, field: str, says: str) -> None:
     """A typo in a sweep must not run silently."""
