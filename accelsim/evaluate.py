@@ -1,0 +1,145 @@
+"""The one way through the house: a model on an architecture by a mapping, to a result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from accelsim import arch as architectures
+from accelsim import mapping as policies
+from accelsim.errors import ConfigError, nearest
+from accelsim.lower import simulate_plan
+from accelsim.mapping.capacity import check_capacity
+from accelsim.result import Result, check_conservation
+from accelsim.workload import Phase, Workload, decode, load_model, prefill, workload
+
+__all__ = ["PHASES", "evaluate", "simulate_workload"]
+
+PHASES = ("prefill", "decode")
+"""Phases that batch and length describe; a mixed batch goes through `simulate_workload`."""
+
+
+def evaluate(
+    model: str,
+    arch: str,
+    mapping: str,
+    *,
+    phase: str = "decode",
+    batch: int = 1,
+    seq_len: int = 1024,
+    overrides: Mapping[str, Any] | None = None,
+    engine: str = "numba",
+    check: bool = False,
+    exact: bool = False,
+) -> Result:
+    """Evaluate one point.
+
+    Parameters
+    ----------
+    model, arch, mapping : str
+        Library names, or paths of YAML files.
+    phase : {"prefill", "decode"}
+        Prefill processes `seq_len` new tokens per sequence; decode one new token per sequence
+        after `seq_len` cached ones.
+    batch : int
+        Sequences.
+    seq_len : int
+        Tokens per sequence.
+    overrides : mapping, optional
+        Dotted parameter path -> value; the path begins with ``model.``, ``arch.`` or
+        ``mapping.``.
+    engine : {"numba", "simpy"}
+        Event engine; both give the same picoseconds.
+    check : bool
+        Check conservation of bytes, MACs, energy and resource time.
+    exact : bool
+        Simulate every layer instead of extending a steady state.
+
+    Raises
+    ------
+    ConfigError
+        For bad input; says file, line, field and what is legal.
+    MappingError, InfeasibleError
+        If the policy leaves an operator unplaced, or the model does not fit.
+
+    Examples
+    --------
+    >>> evaluate("gpt2", "null", "roofline-best", batch=4).latency_s
+    0.0
+    """
+    split = _split(overrides or {})
+    architecture = architectures.load(arch, dict(split["arch"]))
+    policy = policies.load(mapping, dict(split["mapping"]))
+    parts = policy.partition.microbatches
+    if batch < 1 or batch % parts:
+        raise ConfigError(
+            f"batch {batch} must be a positive multiple of {parts} micro-batches", path="batch"
+        )
+    built = _workload(model, phase, batch // parts, seq_len, split["model"])
+    point = {
+        "model": model, "arch": arch, "mapping": mapping, "phase": phase,
+        "batch": batch, "seq_len": seq_len, "overrides": dict(overrides or {}),
+    }  # fmt: skip
+    return simulate_workload(
+        built, architecture, policy, point=point, engine=engine, check=check, exact=exact
+    )
+
+
+def simulate_workload(
+    built: Workload,
+    architecture: architectures.ArchitectureSpec,
+    policy: policies.MappingSpec,
+    *,
+    point: dict[str, Any] | None = None,
+    engine: str = "numba",
+    check: bool = False,
+    exact: bool = False,
+) -> Result:
+    """Evaluate a workload that is already built: plan, check capacity, lower, simulate.
+
+    Raises
+    ------
+    MappingError, InfeasibleError
+        If the policy leaves an operator unplaced, or the model does not fit.
+    """
+    planned = policies.plan(built, architecture, policy)
+    need = check_capacity(planned)
+    result = Result(
+        point or {"model": built.name, "arch": architecture.name, "mapping": policy.name},
+        simulate_plan(planned, engine, exact=exact),
+        need,
+    )
+    if check:
+        check_conservation(result)
+    return result
+
+
+@lru_cache(maxsize=512)
+def _workload(
+    model: str, phase: str, batch: int, seq_len: int, changes: tuple[tuple[str, Any], ...]
+) -> Workload:
+    return workload(load_model(model, dict(changes)), _phase(phase, batch, seq_len))
+
+
+def _phase(name: str, batch: int, seq_len: int) -> Phase:
+    if name == "prefill":
+        return prefill(batch, seq_len)
+    if name == "decode":
+        return decode(batch, seq_len)
+    raise ConfigError(f"unknown phase `{name}`", path="phase", hint=nearest(name, PHASES))
+
+
+def _split(overrides: Mapping[str, Any]) -> dict[str, tuple[tuple[str, Any], ...]]:
+    """Return the overrides of each file, sorted so that they can key a cache."""
+    split: dict[str, list[tuple[str, Any]]] = {"model": [], "arch": [], "mapping": []}
+    for path, value in overrides.items():
+        head, _, rest = path.partition(".")
+        if head not in split or not rest:
+            raise ConfigError(
+                f"an override's path must begin with {', '.join(f'{k}.' for k in split)}",
+                path=path,
+                hint=nearest(head, split),
+            )
+        split[head].append((rest, value))
+    return {kind: tuple(sorted(changes)) for kind, changes in split.items()}

@@ -1,0 +1,126 @@
+"""What a mapping policy file may say: where operators run, how they are split and buffered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from accelsim.config import (
+    Count,
+    Expression,
+    ExpressionError,
+    Fraction,
+    Spec,
+    compile_expression,
+    library,
+    load_spec,
+)
+from accelsim.cost import Dataflow
+from accelsim.errors import nearest
+from accelsim.workload.ops import kinds, rules
+
+__all__ = ["MappingSpec", "Partition", "Rule", "load"]
+
+MATCHABLE = frozenset({"kind", "label", "name", "function", "phase"})
+"""Text that a rule's condition may read, besides every dim (0 where an operator has none)."""
+
+
+@cache
+def _dims() -> frozenset[str]:
+    """Return the dims of all operator kinds."""
+    return frozenset(
+        name for kind in kinds() for name in (*rules(kind).DIMS, *rules(kind).OPTIONAL_DIMS)
+    )
+
+
+class Rule(Spec):
+    """One placement rule; the first rule whose condition holds decides."""
+
+    when: str = ""
+    """Condition over `kind`, `label`, `function`, `phase` and dims, for example
+    ``label == 'attention' and q_len == 1``; always true where empty."""
+    on: Literal["fastest"] | list[str] = "fastest"
+    """``fastest`` of all units, or a list of unit kinds or names of which the fastest is taken."""
+
+    @field_validator("when")
+    @classmethod
+    def _compiles(cls, text: str) -> str:
+        if text:
+            try:
+                names = compile_expression(text).names
+            except ExpressionError as error:
+                raise PydanticCustomError("when", "{problem}", {"problem": str(error)}) from None
+            unknown = sorted(names - MATCHABLE - _dims())
+            if unknown:
+                hint = nearest(unknown[0], MATCHABLE | _dims())
+                raise PydanticCustomError(
+                    "when", "unknown name `{name}`; {hint}", {"name": unknown[0], "hint": hint}
+                )
+        return text
+
+    def condition(self) -> Expression | None:
+        """Return the compiled condition, None where the rule always holds."""
+        return compile_expression(self.when) if self.when else None
+
+
+class Partition(Spec):
+    """How the work is split over devices."""
+
+    tensor: Count = 1
+    """Tensor-parallel ways: heads and feed-forward columns divided, all-reduce after each pair."""
+    pipeline: Count = 1
+    """Pipeline stages: layers divided, activations handed over."""
+    microbatches: Count = 1
+    """Parts that the batch is cut into, so that pipeline stages overlap."""
+
+
+class MappingSpec(Spec):
+    """A mapping policy."""
+
+    name: str
+    """Name, equal to the file's."""
+    description: str = ""
+    """One or two sentences."""
+    source: str = ""
+    """Paper or system whose policy this is."""
+    place: list[Rule]
+    """Placement rules, first match first."""
+    attention: Literal["auto", "fused", "unfused"] = "auto"
+    """Attention as one kernel, as score, softmax and context apart, or fused where a unit can."""
+    partition: Partition = Partition()
+    """How the work is split over devices."""
+    dataflow: Dataflow = "auto"
+    """Dataflow of systolic arrays; ``auto`` takes the fastest for each operator."""
+    double_buffer_stationary: bool = True
+    """The array loads its next stationary operand while the present one computes."""
+    tile_buffers: Count = 2
+    """Fewest tiles that the on-chip buffer holds per stream: 1 serialises load and compute; with
+    2 or more, loads run ahead as far as the buffer has room."""
+    prefetch_weights: bool = True
+    """Weights of the next operators may load while earlier ones compute."""
+    activation_share: Annotated[Fraction, Field(lt=1)] = 0.5
+    """Part of the on-chip buffer that may hold activations between operators, what does not fit
+    goes through main memory; the rest is for tiles that load ahead."""
+    chunks: Count = 8
+    """Most tile tasks per operator and stream; longer tile streams are coalesced to this many."""
+
+
+def load(name: str, overrides: Mapping[str, Any] | None = None) -> MappingSpec:
+    """Return a mapping policy by library name or file path.
+
+    Raises
+    ------
+    ConfigError
+        If the file or an override is wrong; says where and what is legal.
+    """
+    return _load(library.find("mapping", name), tuple(sorted((overrides or {}).items())))
+
+
+@lru_cache(maxsize=4096)
+def _load(path: Path, overrides: tuple[tuple[str, Any], ...]) -> MappingSpec:
+    return load_spec(path, MappingSpec, "mapping", dict(overrides))

@@ -1,0 +1,77 @@
+"""Turns a workload's operator into the `Work` that a unit's cost model understands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from accelsim.cost import Work
+from accelsim.workload import Counts, Operator, Role, Tensor
+from accelsim.workload.tensor import dtype_bits
+
+__all__ = ["work_of"]
+
+# Kind -> the dims that are its rows and columns, for kinds that are no product.
+_GRID: Final[Mapping[str, tuple[str, str]]] = {
+    "softmax": ("rows", "columns"),
+    "norm": ("rows", "columns"),
+    "elementwise": ("rows", "columns"),
+    "gather": ("rows", "columns"),
+    "reduce": ("rows", "columns"),
+    "route": ("tokens", "experts"),
+}
+
+
+def work_of(operator: Operator, tensors: Mapping[str, Tensor], counts: Counts) -> Work:
+    """Return the operator's work.
+
+    Parameters
+    ----------
+    operator : Operator
+        As placed on one device, so with divided dims.
+    tensors : mapping of str to Tensor
+        Tensors of its block, for formats.
+    counts : Counts
+        Its work and compulsory bytes.
+    """
+    dims = operator.dims
+    first = tensors[operator.inputs[0]].dtype if operator.inputs else "int32"
+    second = _second_operand(operator, tensors) or first
+    batch, m, n, k = 1, 1, 1, 1
+    if operator.kind == "matmul":
+        batch, m, n, k = dims["batch"], dims["m"], dims["n"], dims["k"]
+        if "active_experts" in dims:
+            batch = dims["active_experts"]
+            m = -(-dims["m"] // batch)  # rows per expert, the fullest one
+    elif operator.kind in _GRID:
+        rows, columns = _GRID[operator.kind]
+        m, n = dims[rows], dims[columns]
+    elif operator.kind == "transfer":
+        n = dims["size_bytes"]
+    return Work(
+        kind=operator.kind,
+        function=str(operator.attributes.get("function", "")),
+        dtype=first if dtype_bits(first) >= dtype_bits(second) else second,
+        batch=batch, m=m, n=n, k=k,
+        bits_a=int(dtype_bits(first)), bits_b=int(dtype_bits(second)),
+        bits_c=int(dtype_bits(tensors[operator.outputs[0]].dtype)),
+        weight_bytes=counts.weight_read_bytes,
+        kv_bytes=counts.kv_read_bytes + counts.state_read_bytes,
+        input_bytes=counts.activation_read_bytes,
+        output_bytes=counts.write_bytes,
+        macs=counts.macs, vector_ops=counts.vector_ops,
+        heads=dims.get("heads", 0), kv_heads=dims.get("kv_heads", 0),
+        q_len=dims.get("q_len", 0), kv_len=dims.get("kv_len", 0),
+        head_dim=dims.get("head_dim", 0), value_dim=dims.get("value_dim", 0),
+        causal=bool(operator.attributes.get("causal", False)),
+    )  # fmt: skip
+
+
+def _second_operand(operator: Operator, tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the format of the weight or KV operand; of the next input where there is neither."""
+    rest = operator.inputs[1:]
+    for name in rest:
+        if tensors[name].role is not Role.ACTIVATION:
+            return tensors[name].dtype
+    floating = [tensors[n].dtype for n in rest if not tensors[n].dtype.startswith("int")]
+    return floating[0] if floating else None
