@@ -13,12 +13,12 @@ from typing import ClassVar, Literal
 from accelsim.config import Nanometres, Spec, SquareMillimetres
 
 __all__ = [
+    "PICOSECONDS_PER_SECOND",
     "Component",
     "Dataflow",
     "Estimate",
     "Link",
     "Memory",
-    "PICOSECONDS_PER_SECOND",
     "Setting",
     "Unit",
     "Work",

@@ -166,7 +166,7 @@ class _Placer:
         if expansion is None or self.mapping.attention == "fused":
             return (operator,), tensors, 0
         if self.mapping.attention == "auto":
-            work = work_of(operator, tensors, counts(operator, tensors))
+            work = work_of(operator, tensors, counts(operator, tensors), operator)
             if self.candidates(operator, operator, work)[0]:
                 return (operator,), tensors, 0
         parts, between = expansion(operator, tensors)
@@ -178,7 +178,7 @@ class _Placer:
         made: Mapping[str, int], group: int, members: int,
     ) -> Step:  # fmt: skip
         counted = counts(operator, tensors)
-        work = work_of(operator, tensors, counted)
+        work = work_of(operator, tensors, counted, parent)
         unit, estimate = self.place(operator, parent, work)
         inputs = [name for name in operator.inputs if name in made or name in self.spilled]
         sizes = [tensors[name].size_bytes if name in tensors else 1 for name in inputs]

@@ -22,7 +22,9 @@ _GRID: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-def work_of(operator: Operator, tensors: Mapping[str, Tensor], counts: Counts) -> Work:
+def work_of(
+    operator: Operator, tensors: Mapping[str, Tensor], counts: Counts, parent: Operator
+) -> Work:
     """Return the operator's work.
 
     Parameters
@@ -33,8 +35,11 @@ def work_of(operator: Operator, tensors: Mapping[str, Tensor], counts: Counts) -
         Tensors of its block, for formats.
     counts : Counts
         Its work and compulsory bytes.
+    parent : Operator
+        What it is a part of, itself where not expanded: knows heads and lengths.
     """
     dims = operator.dims
+    whole = {**parent.dims, **dims}
     first = tensors[operator.inputs[0]].dtype if operator.inputs else "int32"
     second = _second_operand(operator, tensors) or first
     batch, m, n, k = 1, 1, 1, 1
@@ -43,6 +48,8 @@ def work_of(operator: Operator, tensors: Mapping[str, Tensor], counts: Counts) -
         if "active_experts" in dims:
             batch = dims["active_experts"]
             m = -(-dims["m"] // batch)  # rows per expert, the fullest one
+    elif operator.kind == "attention":
+        batch = dims["batch"]
     elif operator.kind in _GRID:
         rows, columns = _GRID[operator.kind]
         m, n = dims[rows], dims[columns]
@@ -60,9 +67,9 @@ def work_of(operator: Operator, tensors: Mapping[str, Tensor], counts: Counts) -
         input_bytes=counts.activation_read_bytes,
         output_bytes=counts.write_bytes,
         macs=counts.macs, vector_ops=counts.vector_ops,
-        heads=dims.get("heads", 0), kv_heads=dims.get("kv_heads", 0),
-        q_len=dims.get("q_len", 0), kv_len=dims.get("kv_len", 0),
-        head_dim=dims.get("head_dim", 0), value_dim=dims.get("value_dim", 0),
+        heads=whole.get("heads", 0), kv_heads=whole.get("kv_heads", 0),
+        q_len=whole.get("q_len", 0), kv_len=whole.get("kv_len", 0),
+        head_dim=whole.get("head_dim", 0), value_dim=whole.get("value_dim", 0),
         causal=bool(operator.attributes.get("causal", False)),
     )  # fmt: skip
 

@@ -1,0 +1,193 @@
+"""Cycle equations of in-bank matrix-vector products: row visits, vector loads, refresh.
+
+All banks of a channel work in step, so one unit's commands tell the channel's time.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.cost.dram import refreshed_cycles
+from accelsim.jit import kernel
+
+__all__ = [
+    "Commands",
+    "Passes",
+    "column_cycles",
+    "interrupted_cycles",
+    "passes_cycles",
+    "slack_cycles",
+    "visit_cycles",
+]
+
+Passes = npt.NDArray[np.int64]
+"""One row per run of equal passes; columns as numbered below."""
+# A pass loads a part of the vector `LOADS` times and works through `TILES` equal tiles, each
+# `ROWS` full rows of `MACS` MACs in `COMMANDS` commands, then a rest.  `RESULTS` are exposed
+# result reads of all repetitions together.
+REPEAT, LOADS, TILES, ROWS, MACS, COMMANDS, REST_MACS, REST_COMMANDS, RESULTS = range(9)
+PHASES: Final = 8
+
+
+class Commands(NamedTuple):
+    """What commands cost on one channel, in clock cycles."""
+
+    opening: int  # first activate command to first MAC command
+    closing: int  # first precharge command to the next row's first activate command
+    rtp: int
+    ras: int
+    mac: int  # MAC to MAC
+    result_slots: int  # MAC slots that reading one result takes
+    pipeline_macs: int  # fewest MAC slots of a command that ends with a result
+    load: int  # exposed vector load
+    result: int  # exposed result read
+    precharges: int
+    column_l: int
+    rcd: int
+    rp: int
+    ranks: int
+    refi: int
+    rfc: int
+
+
+@kernel
+def column_cycles(c: Commands, macs: int, commands: int) -> tuple[int, int]:
+    """Return cycles from the first to the last column command of a row, and after the last.
+
+    Parameters
+    ----------
+    c : Commands
+    macs, commands : int
+        MACs on the row, and column commands that carry them.
+    """
+    if commands <= 0:
+        return 0, 0
+    each = (macs + commands - 1) // commands
+    slots = max(each, c.pipeline_macs) + c.result_slots
+    return (commands - 1) * slots * c.mac, slots * c.mac
+
+
+@kernel
+def visit_cycles(c: Commands, macs: int, commands: int) -> int:
+    """Return the cycles of one row visit: activate, MACs, precharge.
+
+    Notes
+    -----
+    t = max(opening + (commands - 1) cadence + RTP, RAS) + closing.  A command that carries many
+    MACs lets the precharge follow its issue, but the next row's MACs wait for its end.
+
+    Examples
+    --------
+    AttAcc, 32 MACs of 6 cycles in a row of 1 KB; NeuPIMs, 4 heads of 8 MACs and a result each:
+
+    >>> attacc = Commands(19, 19, 8, 45, 6, 0, 1, 0, 0, 1, 4, 19, 19, 2, 5070, 456)
+    >>> visit_cycles(attacc, 32, 32)
+    232
+    >>> neupims = Commands(105, 33, 5, 34, 2, 1, 6, 96, 0, 32, 2, 14, 14, 2, 3900, 260)
+    >>> visit_cycles(neupims, 32, 4)
+    197
+    """
+    column, last = column_cycles(c, macs, commands)
+    return max(max(c.opening + column + c.rtp, c.ras) + c.closing, column + last)
+
+
+@kernel
+def passes_cycles(c: Commands, passes: Passes) -> int:
+    """Return the cycles of all passes one after the other, without refresh."""
+    total = 0
+    for p in range(passes.shape[0]):
+        row = passes[p]
+        tile = row[ROWS] * visit_cycles(c, row[MACS], row[COMMANDS])
+        if row[REST_MACS] > 0:
+            tile += visit_cycles(c, row[REST_MACS], row[REST_COMMANDS])
+        total += row[REPEAT] * (row[TILES] * tile + row[LOADS] * c.load)
+        total += row[RESULTS] * c.result
+    return total
+
+
+@kernel
+def interrupted_cycles(c: Commands, busy: float, first: float, between_rows: bool) -> float:
+    """Return `busy` cycles with the refreshes that interrupt them, all ranks at once.
+
+    Notes
+    -----
+    A refresh between two visits replaces a precharge that the visit has paid for (RFC - RP); one
+    within a row must open the row again (RFC + RCD).
+    """
+    stall = c.rfc - c.rp if between_rows else c.rfc + c.rcd
+    return refreshed_cycles(busy, float(c.refi), first, float(stall))
+
+
+@kernel
+def _estimate(c: Commands, macs: int, commands: int) -> int:
+    """Return what the controller reckons a visit takes before it lets it start."""
+    slots = c.mac * max(macs, c.pipeline_macs)
+    return c.precharges * c.rtp + c.opening + slots + c.column_l * (commands - 1)
+
+
+@kernel
+def _visit_in_window(c: Commands, t: int, fresh: bool, macs: int, commands: int) -> int:
+    """Return when a visit that starts `t` cycles after a refresh became due has ended."""
+    column, _ = column_cycles(c, macs, commands)
+    if not fresh:
+        return t + visit_cycles(c, macs, commands)
+    half = c.precharges // c.ranks  # only the other ranks' rows are still open
+    opened = max(half + c.rp + c.rfc, t + half + 1)
+    return opened + c.opening + column + c.rtp
+
+
+@kernel
+def _slack_from(c: Commands, passes: Passes, phase: int) -> int:
+    """Return the cycles of all passes when they start `phase` cycles after a refresh."""
+    window = c.refi // c.ranks
+    t, begun = phase, 0  # cycles in the window, and windows begun since the start
+    fresh, vector_row_open = True, False
+    for p in range(passes.shape[0]):
+        row = passes[p]
+        for _ in range(row[REPEAT]):
+            for step in range(row[LOADS] + row[TILES] * (row[ROWS] + 1)):
+                load = step < row[LOADS]
+                rest = not load and (step - row[LOADS]) % (row[ROWS] + 1) == row[ROWS]
+                macs = row[REST_MACS] if rest else row[MACS]
+                commands = row[REST_COMMANDS] if rest else row[COMMANDS]
+                if not load and macs == 0:
+                    continue
+                if load:
+                    needed = c.load + (0 if vector_row_open else c.rp + c.rcd)
+                else:
+                    needed = _estimate(c, macs, commands)
+                    if fresh:
+                        needed -= c.precharges // c.ranks * c.rtp
+                if needed >= window - t:
+                    t, begun = 0, begun + 1
+                    fresh, vector_row_open = True, False
+                if load:
+                    t += c.load + (0 if vector_row_open else c.rcd)
+                    vector_row_open = True
+                else:
+                    t, fresh = _visit_in_window(c, t, fresh, macs, commands), False
+    return begun * window + t - phase
+
+
+@kernel
+def slack_cycles(c: Commands, passes: Passes) -> float:
+    """Return the cycles of all passes under the refresh-slack rule.
+
+    Notes
+    -----
+    A load or visit starts only if the controller's estimate of it fits before the next refresh
+    of either rank, which comes every REFI / ranks; what is left of the window is lost.  The mean
+    over `PHASES` starts within the window, because what ran before is not known.
+
+    References
+    ----------
+    Heo et al., NeuPIMs, ASPLOS 2024; NewtonSim ``neupims_command_queue.cc``.
+    """
+    window = c.refi // c.ranks
+    total = 0
+    for i in range(PHASES):
+        total += _slack_from(c, passes, (2 * i + 1) * window // (2 * PHASES))
+    return total / PHASES
