@@ -21,7 +21,10 @@ def _walk(
     """Walk back from the last task to finish; `order` sorts tasks by (resource, end)."""
     path = np.empty(start.size, np.int64)
     seen = np.zeros(start.size, np.bool_)
-    length, task = 0, int(np.argmax(end))
+    length, task = 0, 0
+    for candidate in range(end.size):  # of several that end last, the last in program order
+        if end[candidate] >= end[task]:
+            task = candidate
     while task >= 0 and not seen[task]:
         seen[task] = True
         path[length] = task

@@ -130,6 +130,7 @@ class Result:
         return {
             "latency_s": self.latency_s,
             "energy_j": self.energy_j,
+            "energy_per_token_j": self.energy_j / self.tokens,
             "power_w": self.power_w,
             "area_mm2": self.area_mm2,
             "throughput_tokens_per_s": self.tokens / self.latency_s if self.latency_s else 0.0,
