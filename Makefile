@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.stamp
 JOBS ?= 2
+REFERENCES ?= ../shared/data
 # Further pytest arguments for the run against the checkout, and for that against the wheel.
 TESTS ?=
 WHEEL_TESTS ?=
@@ -49,7 +50,7 @@ bench: $(READY) ## speed of the engines, the lowering and a sweep
 	$(BIN)/python -m benchmarks
 
 validate: $(READY) ## compare with reference data and rewrite reports/accuracy/
-	$(BIN)/accelsim validate
+	$(BIN)/accelsim validate report $(REFERENCES)
 
 schemas: $(READY) ## rewrite schemas/ from the configuration classes
 	$(BIN)/accelsim schemas

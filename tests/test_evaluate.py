@@ -8,7 +8,7 @@ import pytest
 from accelsim.config import library
 from accelsim.engine import simulate
 from accelsim.errors import ConfigError, InfeasibleError, UnknownNameError
-from accelsim.evaluate import evaluate
+from accelsim.evaluation import evaluate
 
 
 @pytest.mark.parametrize("model", library.names("models"))
@@ -84,6 +84,17 @@ def test_a_model_that_does_not_fit_says_how_much_is_short() -> None:
     with pytest.raises(InfeasibleError, match=r"short by .*GiB.*weights .*KV cache") as caught:
         evaluate("llama2-70b", "a100-80gb", "roofline-best", batch=1, seq_len=128)
     assert caught.value.needed > 2 * 68.9e9
+
+
+def test_a_mixed_batch_costs_less_than_its_halves_apart() -> None:
+    """Prefill and decode share one reading of the weights (chunked prefill)."""
+    prefill, decode, mixed = (
+        evaluate("llama3-8b", "a100-80gb", "roofline-best", phase=p, batch=b, seq_len=512)
+        for p, b in (("prefill", 1), ("decode", 32), ("mixed", 32))
+    )
+    assert mixed.tokens == prefill.tokens + decode.tokens
+    assert max(prefill.latency_s, decode.latency_s) < mixed.latency_s
+    assert mixed.latency_s < prefill.latency_s + decode.latency_s
 
 
 def test_decode_costs_more_with_a_longer_cache_and_a_larger_batch() -> None:

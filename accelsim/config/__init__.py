@@ -1,7 +1,7 @@
 """From YAML text to typed, validated objects that remember where every value came from."""
 
 from accelsim.config import library
-from accelsim.config.compose import compose, load_resolved, load_spec
+from accelsim.config.compose import Fingerprint, compose, fingerprint, load_resolved, load_spec
 from accelsim.config.expr import Expression, ExpressionError, compile_expression
 from accelsim.config.resolve import Resolved, dotted, resolve
 from accelsim.config.schema import (
@@ -34,6 +34,7 @@ __all__ = [
     "Count",
     "Expression",
     "ExpressionError",
+    "Fingerprint",
     "FlopsPerSecond",
     "Fraction",
     "Hertz",
@@ -53,6 +54,7 @@ __all__ = [
     "compile_expression",
     "compose",
     "dotted",
+    "fingerprint",
     "library",
     "load_resolved",
     "load_spec",

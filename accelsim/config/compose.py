@@ -1,14 +1,14 @@
 """Puts a design together from its file, the files it extends, and overrides.
 
-``extends: NAME`` inside any mapping takes that library file's content as defaults for the
-mapping (and keeps nothing of what an outer base had in its place); an override replaces one field, named by its dotted path, before expressions resolve.
+``extends: NAME`` inside any mapping takes that library file's content as defaults for the mapping,
+and keeps nothing of what an outer base had in its place.  An override replaces one field, named
+by its dotted path, before expressions resolve.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,12 @@ from accelsim.config.schema import Model, validate
 from accelsim.config.tree import Path_, Tree, load_tree
 from accelsim.errors import ConfigError, Location
 
-__all__ = ["compose", "load_resolved", "load_spec"]
+__all__ = ["Fingerprint", "compose", "fingerprint", "load_resolved", "load_spec"]
+
+Fingerprint = tuple[tuple[str, int, int], ...]
+"""Path, time of change (ns) and size of a file and of every file that it extends."""
+
+_composed: dict[tuple[Path, str], tuple[Fingerprint, Tree]] = {}
 
 
 def compose(path: Path, kind: str = "arch", overrides: Mapping[str, Any] | None = None) -> Tree:
@@ -30,7 +35,7 @@ def compose(path: Path, kind: str = "arch", overrides: Mapping[str, Any] | None 
         On a missing base, a chain of bases that comes back to itself, or an override inside
         something that has no fields.
     """
-    tree = _composed(path.resolve(), kind, ())
+    tree = _compose(path.resolve(), kind, (), [])
     if not overrides:
         return tree
     changed = Tree(deepcopy(tree.data), tree.file, dict(tree.values), dict(tree.keys))
@@ -39,30 +44,64 @@ def compose(path: Path, kind: str = "arch", overrides: Mapping[str, Any] | None 
     return changed
 
 
-@cache
-def _composed(path: Path, kind: str, chain: tuple[Path, ...]) -> Tree:
+def fingerprint(path: Path, kind: str = "arch") -> Fingerprint:
+    """Return what changes when the file, or one that it extends, does: a key for caches.
+
+    Raises
+    ------
+    ConfigError
+        As `compose`.
+    """
+    compose(path, kind)
+    return _composed[path.resolve(), kind][0]
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return str(path), 0, 0
+    return str(path), found.st_mtime_ns, found.st_size
+
+
+def _compose(path: Path, kind: str, chain: tuple[Path, ...], read: list[Path]) -> Tree:
+    """Return a file's tree, from the cache while its files are unchanged; `read` collects them."""
     if path in chain:
         names = " -> ".join(p.stem for p in (*chain, path))
         raise ConfigError(f"`extends` comes back to itself: {names}", Location(str(path)))
+    kept = _composed.get((path, kind))
+    if kept and all(_stamp(Path(name)) == (name, *rest) for name, *rest in kept[0]):
+        read += [Path(name) for name, *_ in kept[0]]
+        return kept[1]
+    mine = [path]
+    stamp = _stamp(path)  # before reading: a change meanwhile is then noticed next time
     tree = load_tree(path)
-    tree.data = _expand(tree, tree.data, (), kind, (*chain, path))
+    tree.data = _expand(tree, tree.data, (), (kind, (*chain, path), mine))
+    stamps = (stamp, *(_stamp(p) for p in dict.fromkeys(mine[1:])))
+    _composed[path, kind] = stamps, tree
+    read += mine
     return tree
 
 
-def _expand(tree: Tree, node: Any, at: Path_, kind: str, chain: tuple[Path, ...]) -> Any:
+_Walk = tuple[str, tuple[Path, ...], list[Path]]
+"""Library folder, chain of files that extend each other, and the files read so far."""
+
+
+def _expand(tree: Tree, node: Any, at: Path_, walk: _Walk) -> Any:
     if isinstance(node, list):
-        return [_expand(tree, item, (*at, i), kind, chain) for i, item in enumerate(node)]
+        return [_expand(tree, item, (*at, i), walk) for i, item in enumerate(node)]
     if not isinstance(node, dict):
         return node
-    own = {k: _expand(tree, v, (*at, k), kind, chain) for k, v in node.items() if k != "extends"}
+    own = {k: _expand(tree, v, (*at, k), walk) for k, v in node.items() if k != "extends"}
     if "extends" not in node:
         return own
+    kind, chain, read = walk
     place = tree.locate((*at, "extends"))
     try:
         base_path = find(kind, str(node["extends"])).resolve()
     except ConfigError as error:
         raise ConfigError(error.message, place, "extends", error.hint) from None
-    base = _composed(base_path, kind, chain)
+    base = _compose(base_path, kind, chain, read)
     for where, location in base.values.items():
         tree.values.setdefault((*at, *where), location)
     for where, location in base.keys.items():

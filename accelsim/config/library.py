@@ -87,6 +87,9 @@ def find(kind: str, name: str | Path) -> Path:
         return _file(kind, text)
     known = paths(kind)
     if text not in known:
+        _scan.cache_clear()  # the file may be new
+        known = paths(kind)
+    if text not in known:
         raise UnknownNameError(_SINGULAR[kind], text, known)
     return known[text]
 

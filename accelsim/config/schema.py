@@ -183,7 +183,7 @@ def _problem(resolved: Resolved, error: ErrorDetails) -> ConfigError:
         hint = nearest(str(error["input"]), legal)
     else:
         found = error["input"]
-        if isinstance(found, (str, int, float)) and str(found) not in message:
+        if isinstance(found, (str, int, float)) and f"`{found}`" not in message:
             message += f" (found `{found}`)"
     hint = hint or resolved.suspects.get(path, "")
     return ConfigError(message, resolved.tree.locate(path, key=key), dotted(path), hint)

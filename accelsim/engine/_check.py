@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.engine._edges import stuck_tasks
+from accelsim.engine._edges import read_only, stuck_tasks
 from accelsim.engine.taskgraph import TaskGraph
 from accelsim.errors import GraphError
 from accelsim.jit import kernel
@@ -49,12 +49,12 @@ def check_structure(graph: TaskGraph) -> None:
     """
     _check_arrays(graph)
     fault, where, edge = _first_fault(
-        graph.resource,
-        graph.duration_ps,
-        graph.release_ps,
-        graph.pred_indptr,
-        graph.pred_indices,
-        graph.servers,
+        read_only(graph.resource),
+        read_only(graph.duration_ps),
+        read_only(graph.release_ps),
+        read_only(graph.pred_indptr),
+        read_only(graph.pred_indices),
+        read_only(graph.servers),
     )
     if fault != _OK:
         raise GraphError(_describe(graph, fault, where, edge))
@@ -73,7 +73,7 @@ def check_acyclic(graph: TaskGraph) -> None:
     GraphError
         With the tasks of one cycle, in the order of their precedence.
     """
-    stuck = stuck_tasks(graph.pred_indptr, graph.pred_indices)
+    stuck = stuck_tasks(read_only(graph.pred_indptr), read_only(graph.pred_indices))
     if not stuck.any():
         return
     cycle = [str(task) for task in _cycle(graph, stuck)]
@@ -127,11 +127,9 @@ def _first_fault(
         if release_ps[task] < 0:
             return _RELEASE, task, 0
         last_release = max(last_release, release_ps[task])
-        if duration_ps[task] > _MAX_TIME - total or last_release > _MAX_TIME - total:
+        if duration_ps[task] > _MAX_TIME - last_release - total:
             return _OVERFLOW, task, 0
         total += duration_ps[task]
-        if last_release > _MAX_TIME - total:
-            return _OVERFLOW, task, 0
         if pred_indptr[task + 1] < pred_indptr[task] or pred_indptr[task + 1] > e:
             return _INDPTR, task, 0
         for edge in range(pred_indptr[task], pred_indptr[task + 1]):

@@ -5,12 +5,29 @@ A task graph stores whom each task waits for; an engine needs whom each task wak
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.jit import kernel
 
-__all__ = ["stuck_tasks", "successor_lists"]
+__all__ = ["read_only", "stuck_tasks", "successor_lists"]
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a read-only view, the one form in which arrays of a graph reach a kernel.
+
+    Numba compiles a kernel anew for writable arrays, and unpickled arrays are writable.
+
+    Parameters
+    ----------
+    array : array
+        Any.
+    """
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 @kernel

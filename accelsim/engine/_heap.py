@@ -1,4 +1,4 @@
-"""Compiled binary heaps, many in one pair of preallocated arrays, so that nothing allocates.
+"""Compiled binary heaps in slices of preallocated arrays, so that no push allocates.
 
 An entry is two int64 words; entries are compared by their first word, then by their second.
 """
@@ -12,63 +12,56 @@ from accelsim.jit import kernel
 
 __all__ = ["pop", "push"]
 
+Words = NDArray[np.int64]
+
 
 @kernel
-def push(words: NDArray[np.int64], place: NDArray[np.int64], heap: int, a: int, b: int) -> None:
-    """Add the entry (a, b).
+def push(first: Words, second: Words, base: int, length: int, a: int, b: int) -> None:
+    """Add the entry (a, b) to a heap of `length` entries; the caller counts them.
 
     Parameters
     ----------
-    words : int64[m, 2]
-        Entries of all heaps, the smallest of each heap first.
-    place : int64[h, 2]
-        For each heap, its first row in `words` and how many entries it has.
-    heap : int
-        Which heap.
+    first, second : int64[...]
+        The words of all entries; the heap begins at `base` with its smallest entry.
+    base, length : int
+        Where the heap begins, and how many entries it has before.
     a, b : int
         The words of the new entry.
     """
-    base, hole = place[heap, 0], place[heap, 1]
-    place[heap, 1] = hole + 1
+    hole = length
     while hole > 0:
         above = (hole - 1) >> 1
-        x, y = words[base + above, 0], words[base + above, 1]
+        x, y = first[base + above], second[base + above]
         if x < a or (x == a and y < b):
             break
-        words[base + hole, 0], words[base + hole, 1] = x, y
+        first[base + hole], second[base + hole] = x, y
         hole = above
-    words[base + hole, 0], words[base + hole, 1] = a, b
+    first[base + hole], second[base + hole] = a, b
 
 
 @kernel
-def pop(words: NDArray[np.int64], place: NDArray[np.int64], heap: int) -> int:
-    """Take the smallest entry of a heap that has one, and return its second word.
+def pop(first: Words, second: Words, base: int, length: int) -> None:
+    """Drop the smallest entry, the one at `base`, which leaves `length` entries.
 
     Parameters
     ----------
-    words : int64[m, 2]
-        Entries of all heaps, the smallest of each heap first.
-    place : int64[h, 2]
-        For each heap, its first row in `words` and how many entries it has.
-    heap : int
-        Which heap.
+    first, second : int64[...]
+        The words of all entries; the heap begins at `base` with its smallest entry.
+    base, length : int
+        Where the heap begins, and how many entries it has afterwards.
     """
-    base, length = place[heap, 0], place[heap, 1] - 1
-    place[heap, 1] = length
-    taken = words[base, 1]
-    a, b = words[base + length, 0], words[base + length, 1]
+    a, b = first[base + length], second[base + length]
     hole, child = 0, 1
     while child < length:
         right = child + 1
         if right < length:
             # No branch: which child is smaller is a coin toss, and branch prediction loses it.
-            x, y = words[base + child, 0], words[base + right, 0]
-            child += (y < x) | ((y == x) & (words[base + right, 1] < words[base + child, 1]))
-        x, y = words[base + child, 0], words[base + child, 1]
+            x, y = first[base + child], first[base + right]
+            child += (y < x) | ((y == x) & (second[base + right] < second[base + child]))
+        x, y = first[base + child], second[base + child]
         if (a < x) | ((a == x) & (b < y)):
             break
-        words[base + hole, 0], words[base + hole, 1] = x, y
+        first[base + hole], second[base + hole] = x, y
         hole = child
         child = 2 * hole + 1
-    words[base + hole, 0], words[base + hole, 1] = a, b
-    return int(taken)
+    first[base + hole], second[base + hole] = a, b

@@ -46,7 +46,7 @@ class Servers:
         self.env = env
         self.idle = list(servers)
         # Entries are (priority, ready time, number, event); as numbers differ, events never meet.
-        self.waiting: list[list[tuple[int, int, int, Any]]] = [[] for _ in servers]
+        self.waiting: list[list[tuple[int, float, int, Any]]] = [[] for _ in servers]
         self.changed: set[int] = set()  # resources that the coming dispatch will look at
 
     def request(self, resource: int, priority: int, number: int) -> simpy.Event:
@@ -123,14 +123,14 @@ def simulate(graph: TaskGraph) -> Schedule:
     check(graph)
     env = simpy.Environment()
     servers = Servers(env, graph.servers.tolist())
-    done = [env.event() for _ in range(graph.n_tasks)]
+    lives: list[simpy.Process] = []  # a process is also the event of its own end
     start_ps, end_ps = np.empty(graph.n_tasks, np.int64), np.empty(graph.n_tasks, np.int64)
 
     def life(
         task: int, resource: int, duration_ps: int, priority: int, release_ps: int
     ) -> Generator[simpy.Event, None, None]:
         for predecessor in graph.predecessors(task).tolist():
-            yield done[predecessor]
+            yield lives[predecessor]
         if release_ps > env.now:
             yield env.timeout(release_ps - env.now)
         yield servers.request(resource, priority, task)
@@ -138,10 +138,9 @@ def simulate(graph: TaskGraph) -> Schedule:
         yield env.timeout(duration_ps)
         end_ps[task] = env.now
         servers.release(resource)
-        done[task].succeed()
 
     columns = graph.resource, graph.duration_ps, graph.priority, graph.release_ps
     for task, row in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
-        env.process(life(task, *row))
+        lives.append(env.process(life(task, *row)))
     env.run()
     return Schedule(start_ps, end_ps)

@@ -1,6 +1,6 @@
 """The task graph: what lowering produces and an engine runs, as flat arrays.
 
-It knows nothing of models or hardware: tasks with durations, on resources with servers.
+It knows nothing of models or hardware, only of tasks with durations on resources with servers.
 """
 
 from __future__ import annotations

@@ -14,9 +14,11 @@ from accelsim.config import (
     Count,
     Expression,
     ExpressionError,
+    Fingerprint,
     Fraction,
     Spec,
     compile_expression,
+    fingerprint,
     library,
     load_spec,
 )
@@ -118,9 +120,10 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> MappingSpec:
     ConfigError
         If the file or an override is wrong; says where and what is legal.
     """
-    return _load(library.find("mapping", name), tuple(sorted((overrides or {}).items())))
+    path = library.find("mapping", name)
+    return _load(path, fingerprint(path, "mapping"), tuple(sorted((overrides or {}).items())))
 
 
 @lru_cache(maxsize=4096)
-def _load(path: Path, overrides: tuple[tuple[str, Any], ...]) -> MappingSpec:
+def _load(path: Path, files: Fingerprint, overrides: tuple[tuple[str, Any], ...]) -> MappingSpec:
     return load_spec(path, MappingSpec, "mapping", dict(overrides))

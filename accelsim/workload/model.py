@@ -10,7 +10,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from accelsim.config import Count, Spec, library, load_resolved, validate
+from accelsim.config import (
+    Count,
+    Fingerprint,
+    Spec,
+    fingerprint,
+    library,
+    load_resolved,
+    validate,
+)
 from accelsim.errors import ConfigError, UnknownNameError
 from accelsim.workload.dtypes import Dtypes
 from accelsim.workload.families import families, family
@@ -78,18 +86,13 @@ def load_model(name: str | Path, overrides: Mapping[str, Any] | None = None) -> 
         if overrides:
             raise ConfigError(f"{path}: overrides apply to YAML models only")
         return _imported(path, path.stat().st_mtime_ns)
-    if overrides:
-        return _read(path, overrides)
-    return _cached(path)
+    changes = tuple(sorted((overrides or {}).items()))
+    return _read(path, fingerprint(path, "models"), changes)
 
 
-@lru_cache(maxsize=256)
-def _cached(path: Path) -> ModelSpec[Any]:
-    return _read(path, None)
-
-
-def _read(path: Path, overrides: Mapping[str, Any] | None) -> ModelSpec[Any]:
-    resolved = load_resolved(path, "models", overrides)
+@lru_cache(maxsize=1024)
+def _read(path: Path, files: Fingerprint, changes: tuple[tuple[str, Any], ...]) -> ModelSpec[Any]:
+    resolved = load_resolved(path, "models", dict(changes))
     data = resolved.data if isinstance(resolved.data, dict) else {}
     # Which type describes `parameters` is known only once the family is.
     name = data.get("family")

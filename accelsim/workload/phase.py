@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from accelsim.errors import ConfigError
 
-__all__ = ["Phase", "PhaseKind", "SequenceGroup", "decode", "mixed", "prefill"]
+__all__ = ["PHASES", "Phase", "PhaseKind", "SequenceGroup", "decode", "mixed", "prefill"]
 
 PhaseKind = Literal["prefill", "decode", "mixed"]
+PHASES: Final[tuple[str, ...]] = get_args(PhaseKind)
+"""Names of the phases."""
 
 
 def _require(name: str, value: object, least: int) -> None:

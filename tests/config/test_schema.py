@@ -165,3 +165,15 @@ def test_a_missing_base_is_located(tmp_path: Path) -> None:
     path = write(tmp_path, "d", "name: d\nextends: nothing-like-it\n")
     with pytest.raises(ConfigError, match=r"d\.yaml:2:10: extends: unknown architecture"):
         load_spec(path, Design)
+
+
+def test_an_edited_file_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own edit, and one of a file that it extends, in the same process."""
+    monkeypatch.chdir(tmp_path)
+    base = write(tmp_path / "arch", "base", "name: base\nclock_hz: 1 GHz\n")
+    path = write(tmp_path / "arch", "child", "extends: base\nname: child\n")
+    assert load_spec(path, Design).clock_hz == 1e9
+    base.write_text("name: base\nclock_hz: 20 GHz\n")
+    assert load_spec(path, Design).clock_hz == 20e9
+    path.write_text("extends: base\nname: grandchild\n")
+    assert load_spec(path, Design).name == "grandchild"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from accelsim.errors import InfeasibleError, MappingError
-from accelsim.evaluate import evaluate
+from accelsim.evaluation import evaluate
 from accelsim.result import Result
 
 

@@ -7,7 +7,7 @@ import pytest
 from accelsim import arch
 from accelsim.config import library
 from accelsim.errors import InfeasibleError, MappingError
-from accelsim.evaluate import evaluate
+from accelsim.evaluation import evaluate
 from tests.contract.outcome import outcome
 
 NAMES = library.names("arch")

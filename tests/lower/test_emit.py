@@ -60,7 +60,7 @@ def program(
             np.array([0, n]),
             np.array(instances, np.int64),
             np.array([4, stages, streams, HOST, LINK, buffers, int(prefetch)], np.int64),
-        )  # fmt: skip
+        )
     )
     owner, kind, part = tasks.task[[_emit.OWNER, _emit.KIND, _emit.CHUNK]]
     total, parts = time[owner, np.minimum(kind, 4)], np.append(table[:, _emit.CHUNKS], 1)[owner]

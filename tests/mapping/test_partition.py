@@ -6,7 +6,7 @@ import pytest
 
 from accelsim import arch, mapping
 from accelsim.errors import MappingError
-from accelsim.evaluate import evaluate
+from accelsim.evaluation import evaluate
 from accelsim.mapping import LINK, Plan
 from accelsim.mapping.capacity import memory_need
 from accelsim.workload import decode, load_model, prefill, totals, workload

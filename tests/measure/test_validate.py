@@ -104,5 +104,5 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_a_value_that_is_no_number_is_refused(tmp_path: Path) -> None:
     """A malformed value names the format and the value."""
     file = written(tmp_path, f"{HEAD}\n8,8,os,one,1,1,14\n")
-    with pytest.raises(ConfigError, match="SCALE-Sim.*'one'"):
+    with pytest.raises(ConfigError, match=r"SCALE-Sim.*'one'"):
         validate_file(file)

@@ -12,7 +12,7 @@ import pytest
 
 from accelsim.engine import Schedule, from_edges, simulate
 from accelsim.errors import ConservationError
-from accelsim.evaluate import evaluate
+from accelsim.evaluation import evaluate
 from accelsim.lower import Simulated
 from accelsim.result import Result, check_conservation, critical_path, write_trace
 

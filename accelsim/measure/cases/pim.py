@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Final
 
 from accelsim.config import library, load_spec
@@ -39,6 +40,11 @@ _NEUPIMS_MODELS: Final = {
     "gpt3-175B": (96, 12288),
 }
 _KEYS, _VALUES = "NeuPIMSLogitSoftmax", "NeuPIMSAttend"
+
+
+def companion(path: Path) -> Path:
+    """Return the file beside `path` that lists the requests of each case."""
+    return path.with_name(path.name.replace(".csv", "_requests.csv", 1))
 
 
 def predict(rows: Sequence[dict[str, str]], requests: Sequence[dict[str, str]] = ()) -> list[Case]:

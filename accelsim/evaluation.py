@@ -12,12 +12,20 @@ from accelsim.errors import ConfigError, nearest
 from accelsim.lower import simulate_plan
 from accelsim.mapping.capacity import check_capacity
 from accelsim.result import Result, check_conservation
-from accelsim.workload import Phase, Workload, decode, load_model, prefill, workload
+from accelsim.workload import (
+    ModelSpec,
+    Phase,
+    SequenceGroup,
+    Workload,
+    decode,
+    load_model,
+    mixed,
+    prefill,
+    workload,
+)
+from accelsim.workload.phase import PHASES
 
-__all__ = ["PHASES", "evaluate", "simulate_workload"]
-
-PHASES = ("prefill", "decode")
-"""Phases that batch and length describe; a mixed batch goes through `simulate_workload`."""
+__all__ = ["evaluate", "simulate_workload"]
 
 
 def evaluate(
@@ -39,9 +47,10 @@ def evaluate(
     ----------
     model, arch, mapping : str
         Library names, or paths of YAML files.
-    phase : {"prefill", "decode"}
+    phase : {"prefill", "decode", "mixed"}
         Prefill processes `seq_len` new tokens per sequence; decode one new token per sequence
-        after `seq_len` cached ones.
+        after `seq_len` cached ones; mixed decodes `batch` sequences so while one more sequence
+        of `seq_len` tokens is prefilled in the same pass.
     batch : int
         Sequences.
     seq_len : int
@@ -76,7 +85,8 @@ def evaluate(
         raise ConfigError(
             f"batch {batch} must be a positive multiple of {parts} micro-batches", path="batch"
         )
-    built = _workload(model, phase, batch // parts, seq_len, split["model"])
+    described = load_model(model, dict(split["model"]))
+    built = _workload(described, _phase(phase, batch // parts, seq_len))
     point = {
         "model": model, "arch": arch, "mapping": mapping, "phase": phase,
         "batch": batch, "seq_len": seq_len, "overrides": dict(overrides or {}),
@@ -116,10 +126,8 @@ def simulate_workload(
 
 
 @lru_cache(maxsize=512)
-def _workload(
-    model: str, phase: str, batch: int, seq_len: int, changes: tuple[tuple[str, Any], ...]
-) -> Workload:
-    return workload(load_model(model, dict(changes)), _phase(phase, batch, seq_len))
+def _workload(model: ModelSpec[Any], phase: Phase) -> Workload:
+    return workload(model, phase)
 
 
 def _phase(name: str, batch: int, seq_len: int) -> Phase:
@@ -127,6 +135,8 @@ def _phase(name: str, batch: int, seq_len: int) -> Phase:
         return prefill(batch, seq_len)
     if name == "decode":
         return decode(batch, seq_len)
+    if name == "mixed":
+        return mixed([SequenceGroup(1, seq_len, 0), SequenceGroup(batch, 1, seq_len)])
     raise ConfigError(f"unknown phase `{name}`", path="phase", hint=nearest(name, PHASES))
 
 

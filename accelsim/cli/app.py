@@ -1,0 +1,127 @@
+"""The command ``accelsim``: its subcommands, and what becomes of errors, Ctrl-C and closed pipes.
+
+Exit status: 0 done, 2 for whatever the user can put right (bad input, a design that does not fit,
+a full disk), 130 after Ctrl-C; a traceback means a bug.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from accelsim._version import __version__
+from accelsim.cli.library import list_names, show
+from accelsim.cli.run import run
+from accelsim.cli.schemas import schemas
+from accelsim.cli.sweep import merge, pareto, sweep
+from accelsim.cli.trace import trace
+from accelsim.cli.validate import cases, write_report
+from accelsim.errors import AccelsimError
+
+__all__ = ["app", "main"]
+
+INTERRUPTED, PIPE_CLOSED, REFUSED = 130, 141, 2
+"""Exit statuses; the first two are what a shell reports of SIGINT and SIGPIPE."""
+
+
+class _Commands(TyperGroup):
+    """Runs a command and turns what it raises on purpose into a message and an exit status."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            answer = super().invoke(ctx)
+            sys.stdout.flush()
+        except AccelsimError as error:
+            _report(error)
+            raise typer.Exit(REFUSED) from None
+        except KeyboardInterrupt as interrupt:
+            _say(str(interrupt) or "interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            if not _reader_is_gone():
+                raise
+            # What is left in the buffer must not fail again when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(PIPE_CLOSED) from None
+        return answer
+
+
+def _report(error: AccelsimError) -> None:
+    if os.environ.get("ACCELSIM_TRACEBACK"):
+        import traceback
+
+        traceback.print_exception(error)
+    _say(f"error: {error}")
+
+
+def _say(text: str) -> None:
+    print(f"accelsim: {text}", file=sys.stderr)
+
+
+def _reader_is_gone() -> bool:
+    """Say whether it was the output's pipe that broke, and not one to a worker process."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in output.poll(0))
+
+
+app = typer.Typer(
+    cls=_Commands,
+    name="accelsim",
+    help="Simulate hardware accelerators for machine-learning models and explore their designs.",
+    epilog="Names are those of `accelsim list`; a path of a YAML file will do everywhere.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_checks = typer.Typer(help="Compare the models with reference figures.", no_args_is_help=True)
+app.command()(run)
+app.command()(sweep)
+app.command()(pareto)
+app.command()(merge)
+app.command()(trace)
+app.command("list")(list_names)
+app.command()(show)
+app.add_typer(_checks, name="validate")
+_checks.command()(cases)
+_checks.command("report")(write_report)
+app.command()(schemas)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"accelsim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the process unless given.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal without Unicode shows `?`, not a traceback
+            stream.reconfigure(errors="replace")
+    app(args=None if arguments is None else list(arguments), prog_name="accelsim")
+    raise SystemExit(0)

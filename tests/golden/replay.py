@@ -1,0 +1,53 @@
+"""What every shipped design answers for a small and a larger model: the replay's points.
+
+``python -m tests.golden.replay`` rewrites the recorded answers; only do so for a change that is
+meant to change them, and say so in the change log.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from accelsim.config import library
+from accelsim.errors import InfeasibleError, MappingError
+from accelsim.evaluation import evaluate
+
+RECORD = Path(__file__).with_name("replay.json")
+MODELS = ("gpt2", "llama2-7b", "mixtral-8x7b")
+FIGURES = ("latency_s", "energy_j", "area_mm2", "utilisation", "memory_bytes")
+
+Answer = dict[str, float] | str
+
+
+def points() -> list[tuple[str, str, str, str]]:
+    """Return model, architecture, mapping and phase of every point."""
+    return [
+        (model, arch, mapping, phase)
+        for arch in library.names("arch")
+        for mapping in library.names("mapping")
+        for model in MODELS
+        for phase in ("prefill", "decode")
+    ]
+
+
+def answer(point: tuple[str, str, str, str]) -> Answer:
+    """Return the figures of a point, or the kind of its refusal."""
+    model, arch, mapping, phase = point
+    try:
+        result = evaluate(model, arch, mapping, phase=phase, batch=4, seq_len=512)
+    except (InfeasibleError, MappingError) as error:
+        return type(error).__name__
+    summary: dict[str, Any] = result.summary()
+    return {name: summary[name] for name in FIGURES}
+
+
+def main() -> None:
+    """Record the answers of all points."""
+    record = {"/".join(point): answer(point) for point in points()}
+    RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
