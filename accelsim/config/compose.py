@@ -7,8 +7,10 @@ by its dotted path, before expressions resolve.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ def compose(path: Path, kind: str = "arch", overrides: Mapping[str, Any] | None 
         On a missing base, a chain of bases that comes back to itself, or an override inside
         something that has no fields.
     """
-    tree = _compose(path.resolve(), kind, (), [])
+    tree = _compose(_resolve(path), kind, (), [])
     if not overrides:
         return tree
     changed = Tree(deepcopy(tree.data), tree.file, dict(tree.values), dict(tree.keys))
@@ -52,16 +54,24 @@ def fingerprint(path: Path, kind: str = "arch") -> Fingerprint:
     ConfigError
         As `compose`.
     """
-    compose(path, kind)
-    return _composed[path.resolve(), kind][0]
+    resolved = _resolve(path)
+    _compose(resolved, kind, (), [])
+    return _composed[resolved, kind][0]
 
 
-def _stamp(path: Path) -> tuple[str, int, int]:
+_resolve_absolute = lru_cache(maxsize=4096)(Path.resolve)  # asks for every part of a path
+
+
+def _resolve(path: Path) -> Path:
+    return _resolve_absolute(path if path.is_absolute() else Path.cwd() / path)
+
+
+def _stamp(name: str) -> tuple[str, int, int]:
     try:
-        found = path.stat()
+        found = os.stat(name)  # noqa: PTH116 - for every point; making a Path costs more
     except OSError:
-        return str(path), 0, 0
-    return str(path), found.st_mtime_ns, found.st_size
+        return name, 0, 0
+    return name, found.st_mtime_ns, found.st_size
 
 
 def _compose(path: Path, kind: str, chain: tuple[Path, ...], read: list[Path]) -> Tree:
@@ -70,14 +80,14 @@ def _compose(path: Path, kind: str, chain: tuple[Path, ...], read: list[Path]) -
         names = " -> ".join(p.stem for p in (*chain, path))
         raise ConfigError(f"`extends` comes back to itself: {names}", Location(str(path)))
     kept = _composed.get((path, kind))
-    if kept and all(_stamp(Path(name)) == (name, *rest) for name, *rest in kept[0]):
+    if kept and all(_stamp(stamp[0]) == stamp for stamp in kept[0]):
         read += [Path(name) for name, *_ in kept[0]]
         return kept[1]
     mine = [path]
-    stamp = _stamp(path)  # before reading: a change meanwhile is then noticed next time
+    stamp = _stamp(str(path))  # before reading: a change meanwhile is then noticed next time
     tree = load_tree(path)
     tree.data = _expand(tree, tree.data, (), (kind, (*chain, path), mine))
-    stamps = (stamp, *(_stamp(p) for p in dict.fromkeys(mine[1:])))
+    stamps = (stamp, *(_stamp(str(p)) for p in dict.fromkeys(mine[1:])))
     _composed[path, kind] = stamps, tree
     read += mine
     return tree

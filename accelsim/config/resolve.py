@@ -156,7 +156,7 @@ def resolve(tree: Tree) -> Resolved:
     Examples
     --------
     >>> from accelsim.config.tree import parse_tree
-    >>> resolve(parse_tree("mesh: {rows: 4}\\npes: mesh.rows * 8")).data["pes"]
+    >>> resolve(parse_tree("mesh: {rows: 4}\npes: mesh.rows * 8")).data["pes"]
     32
     """
     resolver = _Resolver(tree)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import resource
 import subprocess
 import sys
 
@@ -37,17 +36,6 @@ def test_help_imports_no_heavy_library() -> None:
     imported = set(re.findall(r"^import time:.*\|\s+(\w+)[\w.]*$", trace, re.MULTILINE))
     assert "accelsim" in imported
     assert not imported & HEAVY
-
-
-def test_help_takes_less_than_300_ms_of_cpu() -> None:
-    """The best of three: other programs on the machine must not fail the test."""
-    taken = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        help_in_a_process()
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(taken) < 0.3
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -39,7 +39,7 @@ def test_text_prints_every_row_and_the_summary(accelsim: Command, cases_file: Pa
     assert out.count("0.00 %") >= 2
     assert "unsupported" in out
     assert all(f" {dataflow} " in out for dataflow in ("os", "ws", "rs"))
-    assert max(map(len, out.splitlines())) <= 100
+    assert max(map(len, out.splitlines()[1:])) <= 100  # the first line is the file's path
 
 
 @pytest.mark.validate

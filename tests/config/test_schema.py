@@ -177,3 +177,13 @@ def test_an_edited_file_is_read_again(tmp_path: Path, monkeypatch: pytest.Monkey
     assert load_spec(path, Design).clock_hz == 20e9
     path.write_text("extends: base\nname: grandchild\n")
     assert load_spec(path, Design).name == "grandchild"
+
+
+def test_a_relative_path_means_a_file_of_the_folder_that_one_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same name in another folder is another file."""
+    for name in ("one", "two"):
+        write(tmp_path / name, "d", f"name: {name}\nclock_hz: 1 GHz\n")
+        monkeypatch.chdir(tmp_path / name)
+        assert load_spec(Path("d.yaml"), Design).name == name

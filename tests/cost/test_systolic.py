@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -262,21 +261,6 @@ def test_published_area_of_tpuv4i_is_not_exceeded() -> None:
     """The MACs and registers of TPUv4i fit the 11 % of 400 mm2 that its arrays take."""
     area = array(formats={"bf16": 1}).area_mm2(7)
     assert 0.5 * 44 < area < 44
-
-
-def test_an_estimate_takes_microseconds() -> None:
-    """Tens of thousands of estimates a second, with room for a slow machine."""
-    unit, work = array(), product(512, 4096, 4096)
-    unit.estimate(work, SETTING)
-    best = min(_seconds(unit, work) for _ in range(5))
-    assert best < 60e-6
-
-
-def _seconds(unit: SystolicArray, work: Work) -> float:
-    start = time.perf_counter()
-    for _ in range(500):
-        unit.estimate(work, SETTING)
-    return (time.perf_counter() - start) / 500
 
 
 class TestContract(UnitContract):

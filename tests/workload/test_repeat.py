@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,8 +31,6 @@ def test_known_stacks(kinds: str, found: list[tuple[str, int]]) -> None:
     assert [("".join(body), count) for body, count in repeats(kinds)] == found
 
 
-def test_a_deep_stack_is_found_at_once() -> None:
-    """126 equal layers take well under a millisecond."""
-    start = time.perf_counter()
+def test_a_deep_stack_is_one_layer() -> None:
+    """126 equal layers, as in Llama 3.1 405B."""
     assert repeats("a" * 126) == ((("a",), 126),)
-    assert time.perf_counter() - start < 0.02

@@ -1,0 +1,22 @@
+"""Runs every benchmark: ``python -m benchmarks``."""
+
+from __future__ import annotations
+
+from benchmarks import bench_engine, bench_parts, bench_points, bench_sweep
+from benchmarks.timing import report
+
+
+def main() -> None:
+    """Print all figures, benchmark by benchmark."""
+    print("engines", flush=True)
+    bench_engine.main([])
+    print("\npoints, graph to result", flush=True)
+    report(bench_points.run())
+    print("\nparts", flush=True)
+    report(bench_parts.run())
+    print("\nsweeps", flush=True)
+    bench_sweep.main([])
+
+
+if __name__ == "__main__":
+    main()
