@@ -59,7 +59,9 @@ def fingerprint(path: Path, kind: str = "arch") -> Fingerprint:
     return _composed[resolved, kind][0]
 
 
-_resolve_absolute = lru_cache(maxsize=4096)(Path.resolve)  # asks for every part of a path
+@lru_cache(maxsize=4096)
+def _resolve_absolute(path: Path) -> Path:
+    return path.resolve()  # asks the file system for every part
 
 
 def _resolve(path: Path) -> Path:
