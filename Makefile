@@ -12,7 +12,7 @@ WHEEL_TESTS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint types layers pytest wheel bench validate schemas format lock \
+.PHONY: help setup demo test lint types layers pytest wheel bench validate calibrate schemas format lock \
 	clean distclean
 
 help: ## show this list
@@ -51,6 +51,10 @@ bench: $(READY) ## speed of the engines, the lowering and a sweep
 
 validate: $(READY) ## compare with reference data and rewrite reports/accuracy/
 	$(BIN)/accelsim validate report $(REFERENCES)
+
+calibrate: $(READY) ## fit the GPU scalars and rewrite reports/calibration/
+	$(BIN)/python -m accelsim.measure.calibrate --data $(REFERENCES)/measured/ops.parquet \
+		--write reports/calibration
 
 schemas: $(READY) ## rewrite schemas/ from the configuration classes
 	$(BIN)/accelsim schemas
