@@ -47,7 +47,7 @@ def write_trace(result: Result, path: Path) -> int:
     data = text.encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    partial.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
     partial.replace(path)
     return len(slices)
 
