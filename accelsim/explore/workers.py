@@ -194,13 +194,21 @@ class Processes:
                 chunk = _Chunk(taken, self._free.pop())
                 try:
                     self._flying[self._submit(chunk)] = chunk
-                except BrokenProcessPool:
-                    self._lost.append(chunk)
+                except (BrokenProcessPool, OSError) as error:
+                    # A worker died.  If the pool was just starting another, its pipes were closed
+                    # under that: an OSError, while everything in flight fails as broken.
                     wait(self._flying)
+                    if isinstance(error, OSError) and not self._is_broken():
+                        raise
+                    self._lost.append(chunk)
                     break
             if not self._flying:
                 return
             yield from self._land()
+
+    def _is_broken(self) -> bool:
+        """Return whether something in flight has failed because a worker died."""
+        return any(isinstance(f.exception(), BrokenProcessPool) for f in self._flying if f.done())
 
     def _land(self) -> Iterator[list[Row]]:
         done, _ = wait(self._flying, return_when=FIRST_COMPLETED)
@@ -254,7 +262,7 @@ def _context(evaluate: EvaluatePoint) -> multiprocessing.context.BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     default = evaluate is evaluate_point
-    heavy = "accelsim.evaluate" if default else evaluate.__module__
+    heavy = "accelsim.evaluation" if default else evaluate.__module__
     context.set_forkserver_preload([__name__, heavy])
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))  # the server reads them as it starts
