@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -38,7 +39,7 @@ def evaluate(
     seq_len: int = 1024,
     overrides: Mapping[str, Any] | None = None,
     engine: str = "numba",
-    check: bool = False,
+    check: bool | None = None,
     exact: bool = False,
 ) -> Result:
     """Evaluate one point.
@@ -60,8 +61,9 @@ def evaluate(
         ``mapping.``.
     engine : {"numba", "simpy"}
         Event engine; both give the same picoseconds.
-    check : bool
-        Check conservation of bytes, MACs, energy and resource time.
+    check : bool, optional
+        Check conservation of bytes, MACs, energy and resource time.  Unless given, only where
+        the environment has ``ACCELSIM_CHECK``, as in accelsim's own tests.
     exact : bool
         Simulate every layer instead of extending a steady state.
 
@@ -103,7 +105,7 @@ def simulate_workload(
     *,
     point: dict[str, Any] | None = None,
     engine: str = "numba",
-    check: bool = False,
+    check: bool | None = None,
     exact: bool = False,
 ) -> Result:
     """Evaluate a workload that is already built: plan, check capacity, lower, simulate.
@@ -120,7 +122,7 @@ def simulate_workload(
         simulate_plan(planned, engine, exact=exact),
         need,
     )
-    if check:
+    if check or (check is None and os.environ.get("ACCELSIM_CHECK")):
         check_conservation(result)
     return result
 

@@ -31,6 +31,21 @@ def test_the_engine_is_a_choice() -> None:
     assert fast.summary() == slow.summary()
 
 
+def test_conservation_is_checked_in_every_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without asking; in use only on request."""
+    checked: list[object] = []
+    monkeypatch.setattr("accelsim.evaluation.check_conservation", checked.append)
+    evaluate("gpt2", "null", "roofline-best")
+    assert len(checked) == 1
+    evaluate("gpt2", "null", "roofline-best", check=False)
+    assert len(checked) == 1
+    monkeypatch.delenv("ACCELSIM_CHECK")
+    evaluate("gpt2", "null", "roofline-best")
+    assert len(checked) == 1
+    evaluate("gpt2", "null", "roofline-best", check=True)
+    assert len(checked) == 2
+
+
 def test_an_override_reaches_its_file() -> None:
     """Fewer layers, a slower clock, another dataflow."""
     base = evaluate("gpt2", "npu-tpuv4i", "npu-only", phase="prefill", batch=1, seq_len=256)

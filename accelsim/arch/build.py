@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from accelsim.arch.spec import ArchitectureSpec
-from accelsim.config import Fingerprint, Resolved, fingerprint, library, load_resolved, validate
+from accelsim.config import Resolved, library, load_named, load_resolved, validate
 from accelsim.cost import Memory
 
 __all__ = ["Parameter", "area_mm2", "load", "main_memory", "parameters", "standing_power_w"]
@@ -32,15 +30,7 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> ArchitectureS
     ConfigError
         If the file or an override is wrong; says where and what is legal.
     """
-    path = library.find("arch", name)
-    return _load(path, fingerprint(path, "arch"), tuple(sorted((overrides or {}).items())))
-
-
-@lru_cache(maxsize=4096)
-def _load(
-    path: Path, files: Fingerprint, overrides: tuple[tuple[str, Any], ...]
-) -> ArchitectureSpec:
-    return validate(load_resolved(path, "arch", dict(overrides)), ArchitectureSpec)
+    return load_named(name, ArchitectureSpec, "arch", overrides)
 
 
 def main_memory(architecture: ArchitectureSpec) -> Memory:

@@ -138,5 +138,5 @@ def evaluate_point(
 
     return evaluate(
         model, arch, mapping, phase=phase.value, batch=batch, seq_len=seq_len,
-        overrides=read_overrides(changes), engine=engine.value, check=check, exact=exact,
+        overrides=read_overrides(changes), engine=engine.value, check=check or None, exact=exact,
     )  # fmt: skip

@@ -1,7 +1,14 @@
 """From YAML text to typed, validated objects that remember where every value came from."""
 
 from accelsim.config import library
-from accelsim.config.compose import Fingerprint, compose, fingerprint, load_resolved, load_spec
+from accelsim.config.compose import (
+    Fingerprint,
+    compose,
+    fingerprint,
+    load_named,
+    load_resolved,
+    load_spec,
+)
 from accelsim.config.expr import Expression, ExpressionError, compile_expression
 from accelsim.config.resolve import Resolved, dotted, resolve
 from accelsim.config.schema import (
@@ -56,6 +63,7 @@ __all__ = [
     "dotted",
     "fingerprint",
     "library",
+    "load_named",
     "load_resolved",
     "load_spec",
     "load_tree",

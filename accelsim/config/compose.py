@@ -20,7 +20,7 @@ from accelsim.config.schema import Model, validate
 from accelsim.config.tree import Path_, Tree, load_tree
 from accelsim.errors import ConfigError, Location
 
-__all__ = ["Fingerprint", "compose", "fingerprint", "load_resolved", "load_spec"]
+__all__ = ["Fingerprint", "compose", "fingerprint", "load_named", "load_resolved", "load_spec"]
 
 Fingerprint = tuple[tuple[str, int, int], ...]
 """Path, time of change (ns) and size of a file and of every file that it extends."""
@@ -189,3 +189,33 @@ def load_spec(
         With file, line, field path, what was found and what is legal.
     """
     return validate(load_resolved(path, kind, overrides), model)
+
+
+def load_named(
+    name: str | Path, model: type[Model], kind: str, overrides: Mapping[str, Any] | None = None
+) -> Model:
+    """Return a design of the library; the same object again while its files are unchanged.
+
+    Parameters
+    ----------
+    name : str or Path
+        Name in the library folder `kind`, or path of a YAML file.
+    model, kind, overrides
+        As for `load_spec`; values of overrides must be hashable.
+
+    Raises
+    ------
+    ConfigError
+        As `load_spec`, and for a name that is not in the library.
+    """
+    path = find(kind, name)
+    changes = tuple(sorted((overrides or {}).items()))
+    loaded: Model = _load_named(path, fingerprint(path, kind), model, kind, changes)
+    return loaded
+
+
+@lru_cache(maxsize=512)
+def _load_named(
+    path: Path, files: Fingerprint, model: type[Model], kind: str, changes: tuple[Any, ...]
+) -> Model:
+    return load_spec(path, model, kind, dict(changes))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -14,13 +13,10 @@ from accelsim.config import (
     Count,
     Expression,
     ExpressionError,
-    Fingerprint,
     Fraction,
     Spec,
     compile_expression,
-    fingerprint,
-    library,
-    load_spec,
+    load_named,
 )
 from accelsim.cost import Dataflow
 from accelsim.errors import nearest
@@ -120,10 +116,4 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> MappingSpec:
     ConfigError
         If the file or an override is wrong; says where and what is legal.
     """
-    path = library.find("mapping", name)
-    return _load(path, fingerprint(path, "mapping"), tuple(sorted((overrides or {}).items())))
-
-
-@lru_cache(maxsize=4096)
-def _load(path: Path, files: Fingerprint, overrides: tuple[tuple[str, Any], ...]) -> MappingSpec:
-    return load_spec(path, MappingSpec, "mapping", dict(overrides))
+    return load_named(name, MappingSpec, "mapping", overrides)
