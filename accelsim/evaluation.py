@@ -83,9 +83,11 @@ def evaluate(
     architecture = architectures.load(arch, dict(split["arch"]))
     policy = policies.load(mapping, dict(split["mapping"]))
     parts = policy.partition.microbatches
-    if batch < 1 or batch % parts:
+    if batch < 1:
+        raise ConfigError(f"{batch} sequences, at least 1 is needed", path="batch")
+    if batch % parts:
         raise ConfigError(
-            f"batch {batch} must be a positive multiple of {parts} micro-batches", path="batch"
+            f"{batch} sequences do not divide into {parts} micro-batches", path="batch"
         )
     described = load_model(model, dict(split["model"]))
     built = _workload(described, _phase(phase, batch // parts, seq_len))

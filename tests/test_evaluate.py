@@ -64,8 +64,11 @@ def test_an_override_reaches_its_file() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"batch": 0}, "batch 0 must be a positive"),
-        ({"batch": 3, "overrides": {"mapping.partition.microbatches": 2}}, "multiple of 2"),
+        ({"batch": 0}, "batch: 0 sequences"),
+        (
+            {"batch": 3, "overrides": {"mapping.partition.microbatches": 2}},
+            "3 sequences do not divide into 2",
+        ),
         ({"seq_len": -1}, "seq_len|past_len"),
         ({"phase": "decoding"}, "unknown phase `decoding`(.|\n)*did you mean `decode`"),
         ({"overrides": {"hardware.x": 1}}, "must begin with model., arch., mapping."),

@@ -165,8 +165,8 @@ def _arch(name: str) -> Read:
             )
             for own, memory in spec.device.memories.items()
         ),
-        Fact("area", f"{area:.4g} mm2 in all", {"area_mm2": area}),
-        Fact("standing power", f"{si(power, 'W')} in all", {"standing_power_w": power}),
+        Fact("area", f"{area:.4g} mm2 per device", {"area_mm2": area}),
+        Fact("standing power", f"{si(power, 'W')} per device", {"standing_power_w": power}),
     ]
     return spec, facts, {path: source for path, _, source in parameters(name)}
 

@@ -72,10 +72,11 @@ def _data(result: Result) -> dict[str, Any]:
 
 def _headline(point: dict[str, Any]) -> str:
     tokens = "new" if point["phase"] == "prefill" else "cached"
+    beside = f" and a prefill of {point['seq_len']}" if point["phase"] == "mixed" else ""
     changed = "".join(f"\n  with {path} = {value}" for path, value in point["overrides"].items())
     return (
         f"{point['model']} on {point['arch']} by {point['mapping']}, {point['phase']} of"
-        f" {point['batch']} x {point['seq_len']} {tokens} tokens{changed}\n"
+        f" {point['batch']} x {point['seq_len']} {tokens} tokens{beside}{changed}\n"
     )
 
 

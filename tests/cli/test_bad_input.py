@@ -62,7 +62,7 @@ CASES = {
     "unknown mapping": (None, ("trace", "gpt2", "null", "npu_pim"), ["mean `npu-pim`"]),
     "unknown phase": (None, ("run", "gpt2", "null", "--phase", "train"), ["train", "prefill"]),
     "unknown name": (None, ("show", "gtp2"), ["`gtp2`", "mean `gpt2`"]),
-    "batch 0": (None, ("run", "gpt2", "null", "--batch", "0"), ["batch", "0", "positive"]),
+    "batch 0": (None, ("run", "gpt2", "null", "--batch", "0"), ["batch", "0", "at least 1"]),
     "no tokens": (
         None, ("run", "gpt2", "null", "--phase", "prefill", "--seq-len", "0"),
         ["seq_len", "0", "at least 1"],
