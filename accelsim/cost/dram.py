@@ -5,6 +5,7 @@ Where a device's timings are unpublished (GPUs), a measured efficiency stands in
 
 from __future__ import annotations
 
+from functools import cached_property
 from math import ceil, inf
 from typing import Literal
 
@@ -245,7 +246,7 @@ class Dram(Memory):
         """Return the bandwidth of a long sequential stream in bytes per second."""
         if self.timings is None:
             return self.peak_bandwidth() * (self.given_efficiency or 1.0)
-        per_row, interval, stall = self._stream()
+        per_row, interval, stall = self._stream
         rate = self.row * self._buses() * self.clock / per_row
         return rate * (1.0 - stall / interval)
 
@@ -260,7 +261,7 @@ class Dram(Memory):
     def stream_cycles(self, size_bytes: int) -> float:
         """Return the clock cycles of a sequential stream, first access and refreshes included."""
         t = self._timings()
-        per_row, interval, stall = self._stream()
+        per_row, interval, stall = self._stream
         burst = self.burst_bytes
         bursts = ceil(size_bytes / (self._buses() * burst))
         first_access = t.rcd + t.cl + self._burst_cycles()
@@ -317,6 +318,7 @@ class Dram(Memory):
     def _burst_cycles(self) -> float:
         return (self.burst_length or 1) * self.clock / self.data_rate_hz
 
+    @cached_property
     def _stream(self) -> tuple[float, float, float]:
         """Return cycles per row, between refreshes of the channel, and lost to each."""
         t = self._timings()

@@ -126,7 +126,6 @@ class _Placer:
             )
             for name, unit in device.units.items()
         }
-        self.rules = [(rule, rule.condition()) for rule in mapping.place]
         self.spilled: dict[str, bool] = {}  # stream or tensor -> went through main memory
         self.groups = 0
 
@@ -267,10 +266,7 @@ class _Placer:
                 return operator.attributes.get("function", "")
             return operator.dims.get(name, parent.dims.get(name, 0))
 
-        for rule, condition in self.rules:
-            if condition is None or condition.evaluate(read):
-                return rule
-        return None
+        return self.mapping.rule_for(read)
 
     def time_ps(self, name: str, estimate: Estimate) -> int:
         """Return how long a unit needs: overlapped where tiles are double buffered, else added."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -61,8 +61,9 @@ class Rule(Spec):
                 )
         return text
 
+    @cached_property
     def condition(self) -> Expression | None:
-        """Return the compiled condition, None where the rule always holds."""
+        """The compiled condition, None where the rule always holds."""
         return compile_expression(self.when) if self.when else None
 
 
@@ -106,6 +107,29 @@ class MappingSpec(Spec):
     goes through main memory; the rest is for tiles that load ahead."""
     chunks: Count = 8
     """Most tile tasks per operator and stream; longer tile streams are coalesced to this many."""
+
+    def rule_for(self, read: Callable[[str], Any]) -> Rule | None:
+        """Return the first rule that holds for an operator, None where none does.
+
+        Parameters
+        ----------
+        read : callable
+            Gives a condition's name its value: a dim, or one of `MATCHABLE`.
+        """
+        asked = tuple([read(name) for name in self._names])
+        if asked not in self._decided:
+            held = (r for r in self.place if not r.condition or r.condition.evaluate(read))
+            self._decided[asked] = next(held, None)
+        return self._decided[asked]
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        """Everything that conditions ask, so that like operators are decided once."""
+        return tuple(sorted({n for r in self.place if r.condition for n in r.condition.names}))
+
+    @cached_property
+    def _decided(self) -> dict[tuple[Any, ...], Rule | None]:
+        return {}
 
 
 def load(name: str, overrides: Mapping[str, Any] | None = None) -> MappingSpec:
