@@ -33,6 +33,17 @@ class Row:
     size_bytes: tuple[int, int, int, int, int]
     energy_pj: tuple[float, float, float, float, float]
 
+    @property
+    def compute_ps(self) -> int:
+        """Time on the unit."""
+        return self.time_ps[_emit.COMPUTE]
+
+    @property
+    def transfer_ps(self) -> int:
+        """Time of loads and stores on the memory, beside the unit's own."""
+        times = self.time_ps
+        return times[_emit.LOAD_WEIGHT] + times[_emit.LOAD_INPUT] + times[_emit.STORE]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lowered:

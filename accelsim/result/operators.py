@@ -11,8 +11,6 @@ from accelsim.result.energy import step_energy_parts_pj
 
 __all__ = ["OperatorRecord", "operator_record"]
 
-COMPUTE, LAUNCH = 2, 4  # columns of a `Row`
-
 
 @dataclass(frozen=True, slots=True)
 class OperatorRecord:
@@ -74,11 +72,11 @@ def operator_record(simulated: Simulated, index: int, critical_s: float) -> Oper
     step, row = lowered.steps[index], lowered.rows[index]
     block = lowered.plan.blocks[lowered.step_block[index]]
     memory_ps = _memory_ps(simulated, step, row)
-    own_ps = max(row.time_ps[COMPUTE], memory_ps)
+    own_ps = max(row.compute_ps, memory_ps)
     return OperatorRecord(
         block.name, step.operator.name, step.operator.label, step.operator.kind, step.unit,
         block.count, step.estimate.choice,
-        row.time_ps[COMPUTE] / 1e12, memory_ps / 1e12, critical_s, _bound(step, row, memory_ps),
+        row.compute_ps / 1e12, memory_ps / 1e12, critical_s, _bound(step, row, memory_ps),
         step.estimate.ideal_ps / own_ps if own_ps else 0.0,
         step.counts.macs, sum(row.size_bytes),
         sum(step_energy_parts_pj(simulated, index).values()),
@@ -88,11 +86,12 @@ def operator_record(simulated: Simulated, index: int, critical_s: float) -> Oper
 def _memory_ps(simulated: Simulated, step: Step, row: Row) -> int:
     """Return the time of the step's traffic on its memory, inside a kernel or beside it."""
     if step.unit in (DMA, LINK):
-        return row.time_ps[COMPUTE]
+        return row.compute_ps
     if not step.estimate.includes_memory:
-        return sum(row.time_ps) - row.time_ps[COMPUTE] - row.time_ps[LAUNCH]
+        return row.transfer_ps
     device = simulated.lowered.plan.architecture.device
-    return device.memories[device.units[step.unit].memory].stream_ps(row.size_bytes[COMPUTE])
+    memory = device.memories[device.units[step.unit].memory]
+    return memory.stream_ps(sum(row.size_bytes))
 
 
 def _bound(step: Step, row: Row, memory_ps: int) -> str:
@@ -100,7 +99,7 @@ def _bound(step: Step, row: Row, memory_ps: int) -> str:
         return "link"
     if step.unit == DMA:
         return "memory"
-    total, ideal = row.time_ps[COMPUTE], step.estimate.ideal_ps
+    total, ideal = row.compute_ps, step.estimate.ideal_ps
     if not step.estimate.includes_memory:
         return "compute" if total >= memory_ps else "memory"
     if step.estimate.weight_traffic_bytes == 0 and step.work.weight_bytes + step.work.kv_bytes:
