@@ -75,8 +75,8 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="PATH=VALUE",
-        help="Change a parameter, e.g. arch.devices=4 or "
-        "arch.device.memories.hbm.refresh=false; units are understood. Repeatable.",
+        help="Change a parameter, e.g. arch.device.units.array.rows=64 or "
+        "mapping.dataflow=os; units are understood. Repeatable.",
     ),
 ]
 Engine = Annotated[EngineName, typer.Option(help="Event engine: the fast or the readable one.")]

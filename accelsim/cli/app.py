@@ -78,20 +78,23 @@ app = typer.Typer(
     epilog="Names are those of `accelsim list`; a path of a YAML file will do everywhere.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # drawn boxes would double the time that --help takes
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_checks = typer.Typer(help="Compare the models with reference figures.", no_args_is_help=True)
-app.command()(run)
-app.command()(sweep)
-app.command()(pareto)
-app.command()(merge)
-app.command()(trace)
-app.command("list")(list_names)
-app.command()(show)
+_checks = typer.Typer(
+    help="Compare the models with reference figures.", no_args_is_help=True, rich_markup_mode=None
+)
+app.command(short_help="Evaluate one point, operator by operator.")(run)
+app.command(short_help="Evaluate a design space; resume, draw its fronts.")(sweep)
+app.command(short_help="Print and draw the Pareto front of a store.")(pareto)
+app.command(short_help="Merge the stores of a sweep's shards.")(merge)
+app.command(short_help="Write one point's timeline for ui.perfetto.dev.")(trace)
+app.command("list", short_help="List designs and kinds by name.")(list_names)
+app.command(short_help="Show a design, each parameter with its source.")(show)
 app.add_typer(_checks, name="validate")
 _checks.command()(cases)
 _checks.command("report")(write_report)
-app.command()(schemas)
+app.command(short_help="Write JSON Schemas for editors.")(schemas)
 
 
 def _print_version(wanted: bool) -> None:
