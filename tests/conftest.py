@@ -1,4 +1,8 @@
-"""Settings for all tests: conservation always checked, and no deadline for property tests."""
+"""Settings for all tests: conservation always checked; property tests without a deadline.
+
+Where the environment has ``CI``, property tests draw the same examples every time, so that a
+change is judged by what it changes; elsewhere they go on searching.
+"""
 
 import os
 
@@ -6,5 +10,9 @@ from hypothesis import settings
 
 os.environ["ACCELSIM_CHECK"] = "1"  # for worker and child processes, too
 
-settings.register_profile("accelsim", deadline=None)  # the first example may compile a kernel
+settings.register_profile(
+    "accelsim",
+    deadline=None,  # the first example may compile a kernel
+    derandomize=bool(os.environ.get("CI")),
+)
 settings.load_profile("accelsim")

@@ -117,7 +117,7 @@ def test_refresh_counts_whole_events() -> None:
 @given(
     busy=st.floats(0, 1e6),
     interval=st.floats(50, 5000),
-    share=st.floats(0, 0.9),
+    share=st.just(0.0) | st.floats(1e-3, 0.9),  # below, the sum drowns in rounding
     first=st.floats(0, 5000),
 )
 def test_refresh_is_a_fixed_point(
@@ -126,7 +126,7 @@ def test_refresh_is_a_fixed_point(
     """The events added are those due in the time with them: none missing, none in advance."""
     stall = share * interval
     total = refreshed_cycles(busy, interval, first, stall)
-    events = round((total - busy) / stall) if stall > 1e-6 else 0
+    events = round((total - busy) / stall) if stall else 0
     assert total == pytest.approx(busy + events * stall)
     if events:
         due = first + (events - 1) * interval
