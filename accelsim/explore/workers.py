@@ -117,8 +117,10 @@ class Processes:
     def __init__(self, jobs: int, evaluate: EvaluatePoint, code: str) -> None:
         self._jobs, self._evaluate, self._code = jobs, evaluate, code
         self._context = _context(evaluate)
-        self._at: Array[c_longlong] = self._context.RawArray(c_longlong, jobs * CHUNKS_PER_WORKER)
-        self._free = list(range(len(self._at)))
+        # The last place says that workers should stop before their next point.
+        slots = jobs * CHUNKS_PER_WORKER
+        self._at: Array[c_longlong] = self._context.RawArray(c_longlong, slots + 1)
+        self._free = list(range(slots))
         self._flying: dict[Future[tuple[list[Row], float]], _Chunk] = {}
         self._lost: list[_Chunk] = []
         self._again: list[list[Task]] = []
@@ -150,9 +152,12 @@ class Processes:
         return [row for f in finished if not f.exception() for row in f.result()[0]]
 
     def close(self) -> None:
-        """End the workers, at once if they are at work."""
+        """End the workers, after the point that each is at.
+
+        They must not be killed at work: half a result in the pipe would block the pool for good.
+        """
         if not self._idle:
-            self._stop.close()
+            self._at[_HALT] = 1
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._stop.close()
 
@@ -277,6 +282,7 @@ def _context(evaluate: EvaluatePoint) -> multiprocessing.context.BaseContext:
 
 
 _AT: Final[list[Array[c_longlong]]] = []  # in a worker: the parent's `Processes._at`
+_HALT: Final = -1
 
 
 def _begin_work(stop: Connection, at: Array[c_longlong]) -> None:
@@ -301,6 +307,8 @@ def _evaluate_chunk(
     started, at = perf_counter(), _AT[0]
     rows: list[Row] = []
     for number, task in enumerate(tasks, 1):
+        if at[_HALT]:
+            break  # nobody waits for these rows any more
         at[slot] = number
         rows.append(row_of(evaluate, task, code))
     at[slot] = 0
