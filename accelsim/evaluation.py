@@ -80,8 +80,8 @@ def evaluate(
     0.0
     """
     split = _split(overrides or {})
-    architecture = architectures.load(arch, dict(split["arch"]))
-    policy = policies.load(mapping, dict(split["mapping"]))
+    architecture = architectures.load(arch, split["arch"])
+    policy = policies.load(mapping, split["mapping"])
     parts = policy.partition.microbatches
     if batch < 1:
         raise ConfigError(f"{batch} sequences, at least 1 is needed", path="batch")
@@ -89,7 +89,7 @@ def evaluate(
         raise ConfigError(
             f"{batch} sequences do not divide into {parts} micro-batches", path="batch"
         )
-    described = load_model(model, dict(split["model"]))
+    described = load_model(model, split["model"])
     built = _workload(described, _phase(phase, batch // parts, seq_len))
     point = {
         "model": model, "arch": arch, "mapping": mapping, "phase": phase,
@@ -144,9 +144,9 @@ def _phase(name: str, batch: int, seq_len: int) -> Phase:
     raise ConfigError(f"unknown phase `{name}`", path="phase", hint=nearest(name, PHASES))
 
 
-def _split(overrides: Mapping[str, Any]) -> dict[str, tuple[tuple[str, Any], ...]]:
-    """Return the overrides of each file, sorted so that they can key a cache."""
-    split: dict[str, list[tuple[str, Any]]] = {"model": [], "arch": [], "mapping": []}
+def _split(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the overrides of each file."""
+    split: dict[str, dict[str, Any]] = {"model": {}, "arch": {}, "mapping": {}}
     for path, value in overrides.items():
         head, _, rest = path.partition(".")
         if head not in split or not rest:
@@ -155,5 +155,5 @@ def _split(overrides: Mapping[str, Any]) -> dict[str, tuple[tuple[str, Any], ...
                 path=path,
                 hint=nearest(head, split),
             )
-        split[head].append((rest, value))
-    return {kind: tuple(sorted(changes)) for kind, changes in split.items()}
+        split[head][rest] = value
+    return split

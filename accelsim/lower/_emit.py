@@ -283,7 +283,7 @@ def _emit(tables: Tables) -> Tasks:
 
 
 _KEPT: Final = 128
-_structures: OrderedDict[bytes, Tasks] = OrderedDict()
+_structures: OrderedDict[tuple[bytes, ...], Tasks] = OrderedDict()
 
 
 def emit(tables: Tables) -> Tasks:
@@ -302,7 +302,7 @@ def emit(tables: Tables) -> Tasks:
     Tasks
         Columns of `task` as contiguous rows: ``task[KIND]`` has the kind of every task.
     """
-    key = b"|".join([array.tobytes() for array in tables])
+    key = tuple([array.tobytes() for array in tables])
     found = _structures.get(key)
     if found is None:
         made = _emit(tables)
