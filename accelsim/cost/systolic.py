@@ -129,8 +129,9 @@ class SystolicArray(Unit):
 
     def refusal(self, work: Work) -> str:
         """Return why the array cannot run `work`; empty where it can."""
-        if work.kind != "matmul":
-            return f"systolic arrays run matmul only, not {work.kind}"
+        # A convolution is lowered to columns on its way into the array.
+        if work.kind not in ("matmul", "conv"):
+            return f"systolic arrays run matmul and conv only, not {work.kind}"
         if self.format_of(work.dtype) is None:
             return f"no format holds {work.dtype}; the array has {', '.join(self.formats)}"
         return ""

@@ -7,7 +7,8 @@ from typing import Final
 
 from accelsim.cost import Work
 from accelsim.workload import Counts, Operator, Role, Tensor
-from accelsim.workload.tensor import dtype_bits
+from accelsim.workload.ops.conv import positions
+from accelsim.workload.tensor import compute_dtype, dtype_bits
 
 __all__ = ["work_of"]
 
@@ -48,6 +49,9 @@ def work_of(
         if "active_experts" in dims:
             batch = dims["active_experts"]
             m = -(-dims["m"] // batch)  # rows per expert, the fullest one
+    elif operator.kind == "conv":  # as an implicit matrix product, one per group
+        batch, m, n = dims["groups"], dims["batch"] * positions(dims, "out"), dims["out_channels"]
+        k = dims["in_channels"] * positions(dims, "kernel")
     elif operator.kind == "attention":
         batch = dims["batch"]
     elif operator.kind in _GRID:
@@ -58,7 +62,7 @@ def work_of(
     return Work(
         kind=operator.kind,
         function=str(operator.attributes.get("function", "")),
-        dtype=first if dtype_bits(first) >= dtype_bits(second) else second,
+        dtype=compute_dtype(first if dtype_bits(first) >= dtype_bits(second) else second),
         batch=batch, m=m, n=n, k=k,
         bits_a=int(dtype_bits(first)), bits_b=int(dtype_bits(second)),
         bits_c=int(dtype_bits(tensors[operator.outputs[0]].dtype)),

@@ -3,6 +3,7 @@
 A model name, a phase and number formats give a `Workload`; `totals` and `flop_split` count it.
 """
 
+from accelsim.workload.conventions import Conventions
 from accelsim.workload.counts import Counts, flop_split, totals
 from accelsim.workload.dtypes import Dtypes
 from accelsim.workload.graph import (
@@ -15,24 +16,44 @@ from accelsim.workload.graph import (
 )
 from accelsim.workload.legality import validate
 from accelsim.workload.model import ModelSpec, load_model, model_names, workload
-from accelsim.workload.phase import Phase, SequenceGroup, decode, mixed, prefill
-from accelsim.workload.tensor import DTYPE_BITS, Role, Tensor, dtype_bits
+from accelsim.workload.phase import (
+    Extent,
+    Phase,
+    SequenceGroup,
+    decode,
+    forward,
+    mixed,
+    prefill,
+)
+from accelsim.workload.tensor import (
+    DTYPE_BITS,
+    Role,
+    Sparsity,
+    Tensor,
+    compute_dtype,
+    dtype_bits,
+)
 
 __all__ = [
     "DTYPE_BITS",
     "Block",
+    "Conventions",
     "Counts",
     "Dtypes",
+    "Extent",
     "ModelSpec",
     "Operator",
     "Phase",
     "Role",
     "SequenceGroup",
+    "Sparsity",
     "Tensor",
     "Workload",
+    "compute_dtype",
     "decode",
     "dtype_bits",
     "flop_split",
+    "forward",
     "load_model",
     "mixed",
     "model_names",

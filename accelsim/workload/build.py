@@ -15,6 +15,14 @@ from accelsim.workload.tensor import Role, Tensor
 
 __all__ = ["BlockBuilder"]
 
+_SIDES = ("depth", "height", "width")
+
+
+def _grid(which: str, size: tuple[int, ...]) -> dict[str, int]:
+    """Return the dims of a grid of one to three dimensions; height and width always."""
+    full = (1,) * (2 - len(size)) + size
+    return {f"{which}_{side}": n for side, n in zip(_SIDES[3 - len(full) :], full, strict=True)}
+
 
 class BlockBuilder:
     """Collects the operators and tensors of one block.
@@ -127,6 +135,81 @@ class BlockBuilder:
         self.operator(name, "matmul", dims, inputs, (y,), "experts", shard)
         return y
 
+    def conv(
+        self,
+        name: str,
+        x: str,
+        batch: int,
+        channels: tuple[int, int],
+        size: tuple[int, ...],
+        kernel: tuple[int, ...],
+        *,
+        stride: int | tuple[int, ...] = 1,
+        padding: int | tuple[int, ...] | None = None,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = True,
+        transposed: bool = False,
+        output: tuple[int, ...] | None = None,
+        label: str = "conv",
+        shard: str | None = None,
+    ) -> str:
+        """Add a convolution with its weight.
+
+        Parameters
+        ----------
+        name, x : str
+            Name of the operator and its input.
+        batch : int
+            Images.
+        channels : (int, int)
+            Channels of input and output, all groups together.
+        size : tuple of int
+            Input sizes: (width,), (height, width) or (depth, height, width).
+        kernel, stride, padding, dilation : tuple of int or int
+            Per dimension; the padding keeps the size of a stride of 1 where absent.
+        groups : int
+            Channel groups; as many as channels for a depthwise convolution.
+        output : tuple of int, optional
+            Output sizes, where they do not follow from the others.
+        """
+        rank = len(size)
+        strides = (stride,) * rank if isinstance(stride, int) else stride
+        pads = tuple(dilation * (k - 1) // 2 for k in kernel) if padding is None else padding
+        pads = (pads,) * rank if isinstance(pads, int) else pads
+        sides = zip(size, kernel, strides, pads, strict=True)
+        made = output or tuple(
+            (i - 1) * s - 2 * p + dilation * (k - 1) + 1
+            if transposed
+            else (i + 2 * p - dilation * (k - 1) - 1) // s + 1
+            for i, k, s, p in sides
+        )
+        inside, outside = channels
+        dims = {
+            "batch": batch, "groups": groups,
+            "in_channels": inside // groups, "out_channels": outside // groups,
+            **_grid("in", size), **_grid("out", made), **_grid("kernel", kernel),
+        }  # fmt: skip
+        shape = (outside, inside // groups, *kernel)
+        inputs: tuple[str, ...] = (
+            x,
+            self.tensor(f"{name}.weight", shape, self._weight, Role.WEIGHT),
+        )
+        if bias:
+            inputs += (self.vector(f"{name}.bias", outside),)
+        y = self.activation(name, batch, outside, *made)
+        attributes: dict[str, Any] = {"stride": strides}
+        if dilation != 1:
+            attributes["dilation"] = dilation
+        if transposed:
+            attributes["transposed"] = True
+        self.operator(name, "conv", dims, inputs, (y,), label, shard, attributes)
+        return y
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a tensor that was added before."""
+        return self._tensors[name].shape
+
     def norm(
         self,
         name: str,
@@ -178,6 +261,34 @@ class BlockBuilder:
         y = self.activation(name, rows, columns)
         dims = {"rows": rows, "columns": columns, "table_rows": table_rows}
         self.operator(name, "gather", dims, (table, indices), (y,), label, shard)
+        return y
+
+    def attention(
+        self,
+        name: str,
+        inputs: tuple[str, ...],
+        batch: int,
+        heads: int,
+        lengths: tuple[int, int],
+        head_dim: int,
+        *,
+        kv_heads: int | None = None,
+        value_dim: int | None = None,
+        label: str = "attention",
+        shard: str | None = "heads",
+        attributes: Mapping[str, Any] = EMPTY,
+    ) -> str:
+        """Add fused attention; `lengths` are those of the query and of the keys and values.
+
+        Inputs are query, key and value, which may be the same fused tensor.
+        """
+        value = value_dim or head_dim
+        y = self.activation(name, batch * lengths[0], heads * value)
+        dims = {
+            "batch": batch, "heads": heads, "kv_heads": kv_heads or heads,
+            "q_len": lengths[0], "kv_len": lengths[1], "head_dim": head_dim, "value_dim": value,
+        }  # fmt: skip
+        self.operator(name, "attention", dims, inputs, (y,), label, shard, attributes)
         return y
 
     def block(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from accelsim.workload.graph import Operator, Workload
 from accelsim.workload.ops import rules
-from accelsim.workload.tensor import Role, Tensor, packed_bytes
+from accelsim.workload.tensor import Role, Tensor
 
 __all__ = ["Counts", "counts", "flop_split", "tally", "totals"]
 
@@ -26,6 +26,8 @@ class Counts:
         Multiply-accumulates of matmul-class work; attention counts every query-key pair.
     masked_macs : int
         Of these, the ones a causal mask or a sliding window discards.
+    zero_macs : int
+        Of the others, the ones whose weight is a zero that sparsity leaves out.
     vector_ops : int
         Elementwise operations (add, multiply, compare, exp, ... one each); the file of each
         kind states its count per element.
@@ -42,6 +44,7 @@ kv_write_bytes, state_read_bytes, state_write_bytes : int
 
     macs: int = 0
     masked_macs: int = 0
+    zero_macs: int = 0
     vector_ops: int = 0
     weight_read_bytes: int = 0
     activation_read_bytes: int = 0
@@ -55,6 +58,11 @@ kv_write_bytes, state_read_bytes, state_write_bytes : int
     def flops(self) -> int:
         """Floating-point operations of matmul-class work, 2 per MAC."""
         return 2 * self.macs
+
+    @property
+    def effectual_flops(self) -> int:
+        """Floating-point operations that neither a mask nor a zero weight makes superfluous."""
+        return 2 * (self.macs - self.masked_macs - self.zero_macs)
 
     @property
     def read_bytes(self) -> int:
@@ -75,6 +83,7 @@ kv_write_bytes, state_read_bytes, state_write_bytes : int
         return Counts(
             self.macs + other.macs,
             self.masked_macs + other.masked_macs,
+            self.zero_macs + other.zero_macs,
             self.vector_ops + other.vector_ops,
             self.weight_read_bytes + other.weight_read_bytes,
             self.activation_read_bytes + other.activation_read_bytes,
@@ -89,6 +98,7 @@ kv_write_bytes, state_read_bytes, state_write_bytes : int
         return Counts(
             self.macs * times,
             self.masked_macs * times,
+            self.zero_macs * times,
             self.vector_ops * times,
             self.weight_read_bytes * times,
             self.activation_read_bytes * times,
@@ -111,6 +121,7 @@ Access = tuple[Tensor, int]
 def tally(
     macs: int = 0,
     masked_macs: int = 0,
+    zero_macs: int = 0,
     vector_ops: int = 0,
     reads: Iterable[Access] = (),
     writes: Iterable[Access] = (),
@@ -119,7 +130,7 @@ def tally(
 
     Parameters
     ----------
-    macs, masked_macs, vector_ops : int
+    macs, masked_macs, zero_macs, vector_ops : int
         As in `Counts`.
     reads, writes : iterable of (Tensor, int)
         Tensor and number of its elements; role and dtype decide the rest.
@@ -129,6 +140,7 @@ def tally(
     return Counts(
         macs,
         masked_macs,
+        zero_macs,
         vector_ops,
         weight,
         activation,
@@ -145,7 +157,7 @@ def _by_role(accesses: Iterable[Access]) -> tuple[int, int, int, int]:
     # Role by role: a dict by Role would hash its members, which is slow in Python.
     weight = activation = cache = state = 0
     for tensor, elements in accesses:
-        size, role = packed_bytes(elements, tensor.dtype), tensor.role
+        size, role = tensor.bytes_of(elements), tensor.role
         if role is _ACTIVATION:
             activation += size
         elif role is _WEIGHT:

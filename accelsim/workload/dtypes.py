@@ -8,24 +8,26 @@ from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from accelsim.config import Spec
-from accelsim.errors import nearest
-from accelsim.workload.tensor import DTYPE_BITS
+from accelsim.errors import UnknownNameError, nearest
+from accelsim.workload.tensor import DTYPE_BITS, dtype_bits
 
 __all__ = ["Dtype", "Dtypes"]
 
 
 def _known(name: str) -> str:
-    if name not in DTYPE_BITS:
+    try:
+        dtype_bits(name)
+    except UnknownNameError:
         raise PydanticCustomError(
             "dtype",
             "unknown number format `{name}`; {hint}",
             {"name": name, "hint": nearest(name, DTYPE_BITS)},
-        )
+        ) from None
     return name
 
 
 Dtype = Annotated[str, AfterValidator(_known)]
-"""A name of `DTYPE_BITS`."""
+"""A name of `DTYPE_BITS`, or a grouped format such as ``int4_g128``; see `dtype_bits`."""
 
 
 class Dtypes(Spec):
@@ -45,6 +47,8 @@ class Dtypes(Spec):
     """Keys and values in the cache."""
     state: Dtype = "fp32"
     """Recurrent state."""
+    accumulator: Dtype = "fp32"
+    """Partial sums of matrix products, inside a unit and wherever they leave it."""
     embedding: Dtype | None = None
     """Embedding table and output head; the format of `weight` where absent."""
     experts: Dtype | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from accelsim.config import (
     Count,
@@ -20,6 +20,7 @@ from accelsim.config import (
     validate,
 )
 from accelsim.errors import ConfigError, UnknownNameError
+from accelsim.workload.conventions import Conventions
 from accelsim.workload.dtypes import Dtypes
 from accelsim.workload.families import families, family
 from accelsim.workload.graph import Workload
@@ -28,6 +29,8 @@ from accelsim.workload.phase import Phase
 __all__ = ["ModelSpec", "load_model", "model_names", "workload"]
 
 Parameters = TypeVar("Parameters", bound=Spec)
+
+_DEFAULT: Final = Conventions()
 
 
 class ModelSpec(Spec, Generic[Parameters]):
@@ -122,7 +125,7 @@ def workload(
     model: str | Path | ModelSpec[Any],
     phase: Phase,
     *,
-    logits: Literal["last", "all"] = "last",
+    conventions: Conventions = _DEFAULT,
     dtypes: Dtypes | None = None,
 ) -> Workload:
     """Return one forward pass of a model.
@@ -133,10 +136,15 @@ def workload(
         A model, or what `load_model` takes.
     phase : Phase
         New and past tokens of the sequences.
-    logits : {"last", "all"}
-        Logits of each sequence's last token, as serving computes, or of every new token.
+    conventions : Conventions
+        What is counted where implementations differ.
     dtypes : Dtypes, optional
         Number formats in place of the model's own.
+
+    Raises
+    ------
+    ConfigError
+        If the model's family does not run that kind of pass.
 
     Examples
     --------
@@ -146,6 +154,17 @@ def workload(
     """
     if not isinstance(model, ModelSpec):
         model = load_model(model)
-    return family(model.family).build(
-        model.parameters, phase, dtypes=dtypes or model.dtypes, logits=logits, name=model.name
+    found = family(model.family)
+    if phase.kind not in found.PHASES:
+        raise ConfigError(
+            f"`{model.name}` is of family {model.family}, which runs {', '.join(found.PHASES)}",
+            path="phase",
+            hint=f"`{phase.kind}` is none of them",
+        )
+    return found.build(
+        model.parameters,
+        phase,
+        dtypes=dtypes or model.dtypes,
+        conventions=conventions,
+        name=model.name,
     )

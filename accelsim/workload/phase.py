@@ -12,9 +12,19 @@ from typing import Final, Literal, get_args
 
 from accelsim.errors import ConfigError
 
-__all__ = ["PHASES", "Phase", "PhaseKind", "SequenceGroup", "decode", "mixed", "prefill"]
+__all__ = [
+    "PHASES",
+    "Extent",
+    "Phase",
+    "PhaseKind",
+    "SequenceGroup",
+    "decode",
+    "forward",
+    "mixed",
+    "prefill",
+]
 
-PhaseKind = Literal["prefill", "decode", "mixed"]
+PhaseKind = Literal["prefill", "decode", "mixed", "forward"]
 PHASES: Final[tuple[str, ...]] = get_args(PhaseKind)
 """Names of the phases."""
 
@@ -59,15 +69,46 @@ class SequenceGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class Extent:
+    """Size of an image or a video in pixels, as the user sees it (before any autoencoder).
+
+    Parameters
+    ----------
+    height, width : int
+        Pixels, at least 1.
+    frames : int
+        Frames of a video, 1 for an image.
+    """
+
+    height: int
+    width: int
+    frames: int = 1
+
+    def __post_init__(self) -> None:
+        _require("height", self.height, 1)
+        _require("width", self.width, 1)
+        _require("frames", self.frames, 1)
+
+    def __str__(self) -> str:
+        return f"{self.height}x{self.width}" + (f"x{self.frames}" if self.frames > 1 else "")
+
+
+@dataclass(frozen=True, slots=True)
 class Phase:
     """One forward pass.
 
     Parameters
     ----------
-    kind : {"prefill", "decode", "mixed"}
-        In ``decode`` every sequence has one new token.
+    kind : {"prefill", "decode", "mixed", "forward"}
+        In ``decode`` every sequence has one new token; ``forward`` is one pass of a network that
+        keeps no cache: an encoder, a vision network, one denoising step, an autoencoder.
     groups : tuple of SequenceGroup
         At least one.
+    extent : Extent, optional
+        Size of the images or videos; the model's own where absent.
+    context_len : int, optional
+        Tokens of another sequence that the new ones attend to: text that conditions an image, or
+        the source of an encoder-decoder; the model's own where absent.
 
     Examples
     --------
@@ -78,12 +119,16 @@ class Phase:
 
     kind: PhaseKind
     groups: tuple[SequenceGroup, ...]
+    extent: Extent | None = None
+    context_len: int | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in ("prefill", "decode", "mixed"):
+        if self.kind not in PHASES:
             raise ConfigError(
-                f"found `{self.kind}`", path="kind", hint="legal: prefill, decode, mixed"
+                f"found `{self.kind}`", path="kind", hint=f"legal: {', '.join(PHASES)}"
             )
+        if self.context_len is not None:
+            _require("context_len", self.context_len, 1)
         if not self.groups:
             raise ConfigError("a phase needs at least one sequence", path="groups")
         if self.kind == "decode" and any(group.q_len != 1 for group in self.groups):
@@ -111,10 +156,15 @@ class Phase:
             f"{g.count}x{g.q_len}" + (f" past {g.past_len}" if g.past_len else "")
             for g in self.groups
         )
-        return f"{self.kind} {', '.join(parts)}"
+        text = f"{self.kind} {', '.join(parts)}"
+        if self.extent is not None:
+            text += f" of {self.extent}"
+        return text + (f" context {self.context_len}" if self.context_len else "")
 
 
-def prefill(batch: int, seq_len: int, past_len: int = 0) -> Phase:
+def prefill(
+    batch: int, seq_len: int, past_len: int = 0, *, context_len: int | None = None
+) -> Phase:
     """Return the pass that reads `seq_len` new tokens of each of `batch` sequences.
 
     Parameters
@@ -125,6 +175,8 @@ def prefill(batch: int, seq_len: int, past_len: int = 0) -> Phase:
         New tokens of each.
     past_len : int
         Tokens already cached, of an earlier chunk or a shared prefix.
+    context_len : int, optional
+        Source tokens of each, of an encoder-decoder.
 
     Raises
     ------
@@ -133,10 +185,10 @@ def prefill(batch: int, seq_len: int, past_len: int = 0) -> Phase:
     """
     _require("batch", batch, 1)
     _require("seq_len", seq_len, 1)
-    return Phase("prefill", (SequenceGroup(batch, seq_len, past_len),))
+    return Phase("prefill", (SequenceGroup(batch, seq_len, past_len),), None, context_len)
 
 
-def decode(batch: int, past_len: int) -> Phase:
+def decode(batch: int, past_len: int, *, context_len: int | None = None) -> Phase:
     """Return the pass that makes one more token of each of `batch` sequences.
 
     Parameters
@@ -145,6 +197,8 @@ def decode(batch: int, past_len: int) -> Phase:
         Sequences.
     past_len : int
         Cached tokens; the new one attends to ``past_len + 1``.
+    context_len : int, optional
+        Source tokens of each, of an encoder-decoder.
 
     Raises
     ------
@@ -157,7 +211,7 @@ def decode(batch: int, past_len: int) -> Phase:
     1024
     """
     _require("batch", batch, 1)
-    return Phase("decode", (SequenceGroup(batch, 1, past_len),))
+    return Phase("decode", (SequenceGroup(batch, 1, past_len),), None, context_len)
 
 
 def mixed(groups: Iterable[SequenceGroup]) -> Phase:
@@ -169,3 +223,33 @@ def mixed(groups: Iterable[SequenceGroup]) -> Phase:
         If there is no group.
     """
     return Phase("mixed", tuple(groups))
+
+
+def forward(
+    batch: int,
+    seq_len: int = 1,
+    *,
+    extent: Extent | None = None,
+    context_len: int | None = None,
+) -> Phase:
+    """Return one pass of a network that keeps no cache.
+
+    Parameters
+    ----------
+    batch : int
+        Sequences, images or videos.
+    seq_len : int
+        Tokens of each sequence; 1 for images and videos, whose extent says how many there are.
+    extent : Extent, optional
+        Size of the images or videos; the model's own where absent.
+    context_len : int, optional
+        Tokens of the text that conditions them; the model's own where absent.
+
+    Examples
+    --------
+    >>> str(forward(2, extent=Extent(512, 512), context_len=77))
+    'forward 2x1 of 512x512 context 77'
+    """
+    _require("batch", batch, 1)
+    _require("seq_len", seq_len, 1)
+    return Phase("forward", (SequenceGroup(batch, seq_len),), extent, context_len)

@@ -6,6 +6,7 @@ import pytest
 
 from accelsim.config import library
 from accelsim.workload import (
+    Conventions,
     Dtypes,
     Phase,
     Role,
@@ -24,6 +25,7 @@ from accelsim.workload import (
 from accelsim.workload.families import family
 from tests.workload import closed_form
 
+EVERY = Conventions(logits="all")
 NAMES = model_names()
 DECODERS = [name for name in NAMES if load_model(name).family == "decoder"]
 PHASES = [
@@ -58,7 +60,9 @@ def test_parameters_are_near_the_published_count(name: str) -> None:
 def test_the_graph_is_legal_and_equals_the_second_closed_form(name: str, phase: Phase) -> None:
     """Parameters and FLOPs equal a closed form written by hand, in every kind of phase."""
     model = load_model(name)
-    graph = validate(workload(model, phase, logits="all", dtypes=Dtypes()))
+    graph = validate(
+        workload(model, phase, conventions=Conventions(logits="all"), dtypes=Dtypes())
+    )
     fields = model.parameters.model_dump()
     wanted = closed_form.parameters(fields)
     assert (graph.parameters, graph.active_parameters) == tuple(wanted.values())

@@ -8,6 +8,7 @@ from functools import cache
 import pytest
 
 from accelsim.workload import (
+    Conventions,
     Dtypes,
     Phase,
     Workload,
@@ -67,7 +68,9 @@ def test_every_reference_row_is_met_exactly() -> None:
     checked = rows()
     wrong: list[str] = []
     for row in checked:
-        graph = workload(row["model"], phase_of(row), logits="all", dtypes=Dtypes())
+        graph = workload(
+            row["model"], phase_of(row), conventions=Conventions(logits="all"), dtypes=Dtypes()
+        )
         ours = figures(graph)
         wrong += [
             f"{row['id']} {name}: {ours[name]} is not {row[name]}"

@@ -66,7 +66,7 @@ def test_formats_may_be_given() -> None:
         ("  norm: layernorm\n", "", "`norm` is missing"),
         ("family: decoder\n", "", "`family` is missing"),
         ("source: made up\n", "", "`source` is missing"),
-        ("name: tiny", "name: tiny\ndtypes: {weight: int5}", r"tiny.yaml:2.*`int5`.*int4|int5"),
+        ("name: tiny", "name: tiny\ndtypes: {weight: int9}", r"tiny.yaml:2.*`int9`.*int4|int5"),
     ],
 )
 def test_what_is_wrong_is_shown_where_it_stands(

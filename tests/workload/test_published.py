@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from accelsim.workload import decode, flop_split, load_model, prefill, workload
+from accelsim.workload import Conventions, decode, flop_split, load_model, prefill, workload
 
 REAL = {
     "codellama-34b": (33_743_970_304, 6_435_605_839_872),
@@ -48,7 +48,7 @@ REAL = {
 @pytest.mark.parametrize("name", sorted(REAL))
 def test_model_equals_the_real_class(name: str) -> None:
     """Parameters and matmul FLOPs are those of the class that runs the published checkpoint."""
-    graph = workload(name, prefill(2, 48), logits="all")
+    graph = workload(name, prefill(2, 48), conventions=Conventions(logits="all"))
     assert (graph.parameters, sum(flop_split(graph).values())) == REAL[name]
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from accelsim.errors import AccelsimError, ConfigError, UnknownNameError
 from accelsim.measure.cases._case import Case
 from accelsim.workload import (
+    Conventions,
     Dtypes,
     SequenceGroup,
     Workload,
@@ -51,6 +52,7 @@ COLUMNS: Final = frozenset({"id", "model", "phase", "batch", "q_len", "past_len"
 """Columns that identify the format."""
 
 _BF16: Final = Dtypes(weight="bf16", activation="bf16", kv_cache="bf16")
+_ALL: Final = Conventions(logits="all")
 
 
 def predict(rows: Sequence[dict[str, str]]) -> list[Case]:
@@ -106,4 +108,4 @@ def _built(model: str, phase: str, batch: str, q_len: str, past_len: str) -> Wor
         given = decode(sequences, past)
     else:  # several new tokens at once, as speculative decoding verifies them
         given = mixed([SequenceGroup(sequences, new, past)])
-    return workload(spec, given, logits="all", dtypes=_BF16)
+    return workload(spec, given, conventions=_ALL, dtypes=_BF16)

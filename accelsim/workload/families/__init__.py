@@ -1,7 +1,7 @@
 """The model families, one file each, found by file name: a configuration and the graph it means.
 
-To add a family, add a file with ``Config`` (a `Spec`), ``build``, ``parameter_count`` and
-``active_parameter_count``.
+To add a family, add a file with ``Config`` (a `Spec`), ``PHASES``, ``build``, ``parameter_count``
+and ``active_parameter_count``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 
 from accelsim.config import Spec
 from accelsim.registry import module, names
+from accelsim.workload.conventions import Conventions
 from accelsim.workload.dtypes import Dtypes
 from accelsim.workload.graph import Workload
 from accelsim.workload.phase import Phase
@@ -22,9 +23,11 @@ class Family(Protocol):
 
     Config: type[Spec]
     """Type of the family's configuration."""
+    PHASES: tuple[str, ...]
+    """Kinds of pass that its models run, the usual one first."""
 
     def build(
-        self, config: Any, phase: Phase, *, dtypes: Dtypes, logits: str, name: str
+        self, config: Any, phase: Phase, *, dtypes: Dtypes, conventions: Conventions, name: str
     ) -> Workload:
         """Return one forward pass as a workload."""
 

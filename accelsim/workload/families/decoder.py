@@ -7,11 +7,12 @@ of experts with shared experts.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final
 
-from accelsim.errors import ConfigError
 from accelsim.workload.build import BlockBuilder
+from accelsim.workload.conventions import Conventions
 from accelsim.workload.dtypes import Dtypes
+from accelsim.workload.families._blocks import add_norm, expected_experts
 from accelsim.workload.families._decoder_config import (
     DecoderConfig,
     LayerKind,
@@ -20,16 +21,16 @@ from accelsim.workload.families._decoder_config import (
     layer_plan,
     parameter_count,
 )
-from accelsim.workload.families._decoder_layer import add_layer, add_norm, expected_experts
+from accelsim.workload.families._decoder_layer import add_layer
 from accelsim.workload.graph import Block, Workload
 from accelsim.workload.phase import Phase
 from accelsim.workload.tensor import Role, packed_bytes
 
 __all__ = [
+    "PHASES",
     "Config",
     "DecoderConfig",
     "LayerKind",
-    "Logits",
     "active_parameter_count",
     "build",
     "expected_experts",
@@ -38,9 +39,10 @@ __all__ = [
 ]
 
 Config: Final = DecoderConfig
-Logits = Literal["last", "all"]
+PHASES: Final = ("decode", "prefill", "mixed")
 
 _BF16: Final = Dtypes()
+_DEFAULT: Final = Conventions()
 _TABLE: Final = "embed_tokens.weight"
 
 
@@ -50,7 +52,7 @@ def build(
     phase: Phase,
     *,
     dtypes: Dtypes = _BF16,
-    logits: Logits = "last",
+    conventions: Conventions = _DEFAULT,
     name: str = "decoder",
 ) -> Workload:
     """Return one forward pass of a decoder as a workload.
@@ -63,8 +65,8 @@ def build(
         New and past tokens of the sequences.
     dtypes : Dtypes
         Number formats by role.
-    logits : {"last", "all"}
-        Compute logits of each sequence's last token, as serving does, or of every new token.
+    conventions : Conventions
+        What is counted where implementations differ.
     name : str
         Name of the workload.
 
@@ -89,10 +91,8 @@ def build(
     >>> [(block.name, block.count) for block in build(config, decode(1, 15)).blocks]
     [('embedding', 1), ('layers', 4), ('head', 1)]
     """
-    if logits not in ("last", "all"):
-        raise ConfigError(f"found `{logits}`", path="logits", hint="legal: last, all")
     learned = config.positions == "learned"
-    select = logits == "last" and phase.tokens != phase.batch
+    select = conventions.logits == "last" and phase.tokens != phase.batch
     return Workload(
         name=name,
         blocks=(
@@ -109,13 +109,16 @@ def build(
         state_bytes_per_sequence=_kv_bytes(config, dtypes, sliding=True),
         inputs=("input_ids",) + ("position_ids",) * learned + ("last_positions",) * select,
         outputs=("lm_head",),
-        conventions=_conventions(config, phase, logits),
+        conventions=_conventions(config, phase, conventions),
     )
 
 
-def _conventions(config: DecoderConfig, phase: Phase, logits: Logits) -> dict[str, str]:
+def _conventions(config: DecoderConfig, phase: Phase, chosen: Conventions) -> dict[str, str]:
     """Return the choices that change the counts."""
-    conventions = {"logits": logits, "attention": "full; masked MACs counted apart"}
+    conventions: dict[str, str] = {
+        "logits": chosen.logits,
+        "attention": "full; masked MACs counted apart",
+    }
     if config.num_local_experts:
         conventions["routing"] = "uniform and independent over experts"
     limit = config.max_position_embeddings
@@ -169,7 +172,8 @@ def _layers(config: DecoderConfig, phase: Phase, dtypes: Dtypes) -> tuple[Block,
 def _head(config: DecoderConfig, phase: Phase, dtypes: Dtypes, select: bool) -> Block:
     body = BlockBuilder("head", dtypes)
     tokens, h, rows = phase.tokens, config.hidden_size, config.vocab_size
-    x = add_norm(body, config, "final_norm", body.activation("hidden", tokens, h), tokens)
+    x = body.activation("hidden", tokens, h)
+    x = add_norm(body, "final_norm", x, tokens, h, config.norm)
     m = tokens
     if select:
         m = phase.batch

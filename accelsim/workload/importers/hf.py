@@ -1,21 +1,23 @@
-"""Imports Hugging Face ``config.json`` files of decoder-only language models, without torch.
+"""Imports Hugging Face ``config.json`` files of transformers and diffusers models, without torch.
 
-Each supported ``model_type`` maps the fields that decide shapes; a field that would change the
-graph and is not mapped is refused, never skipped in silence.
+Each supported ``model_type`` (``_class_name`` in diffusers) maps the fields that decide shapes; a
+field that would change the graph and is not mapped is refused, never skipped in silence.  The
+mappings of a family stand in ``_hf_<family>.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from accelsim.config import Resolved, Tree, load_tree, validate
+from accelsim.config import Resolved, Spec, Tree, load_tree, validate
 from accelsim.errors import ConfigError, UnknownNameError, nearest
 from accelsim.workload.dtypes import Dtypes
-from accelsim.workload.families.decoder import DecoderConfig
+from accelsim.workload.families import families, family
 from accelsim.workload.importers._hf_fields import HARMLESS, Fields
-from accelsim.workload.importers._hf_types import MODEL_TYPES
 
 __all__ = ["ImportedModel", "from_hf_config", "model_types"]
 
@@ -24,7 +26,7 @@ class ImportedModel(NamedTuple):
     """What a foreign file describes, in accelsim's terms."""
 
     family: str
-    config: DecoderConfig
+    config: Spec
     name: str
     dtypes: Dtypes
 
@@ -35,6 +37,34 @@ _DTYPES: Final[Mapping[str, str]] = {
     "bfloat16": "bf16",
 }
 
+_KEYS: Final = ("model_type", "_class_name")
+"""Fields that name the kind of model: in transformers, and in diffusers."""
+_FOLDER: Final = Path(__file__).parent
+Reader = Callable[[Fields], dict[str, Any]]
+"""Reads a foreign configuration into the fields of a family's own."""
+
+
+class _Known(NamedTuple):
+    """How one model type is read."""
+
+    family: str
+    read: Reader
+    harmless: frozenset[str]
+
+
+@cache
+def _known() -> dict[str, _Known]:
+    """Return the supported model types of all families."""
+    found: dict[str, _Known] = {}
+    for name in families():
+        if (_FOLDER / f"_hf_{name}.py").is_file():
+            module = importlib.import_module(f"accelsim.workload.importers._hf_{name}")
+            harmless = HARMLESS | getattr(module, "HARMLESS", frozenset())
+            found |= {
+                key: _Known(name, read, harmless) for key, read in module.MODEL_TYPES.items()
+            }
+    return found
+
 
 def model_types() -> tuple[str, ...]:
     """Return the supported values of ``model_type``, sorted.
@@ -44,7 +74,7 @@ def model_types() -> tuple[str, ...]:
     >>> "llama" in model_types()
     True
     """
-    return tuple(sorted(MODEL_TYPES))
+    return tuple(sorted(_known()))
 
 
 def _dtypes(fields: Fields, model_type: str) -> Dtypes:
@@ -57,6 +87,8 @@ def _dtypes(fields: Fields, model_type: str) -> Dtypes:
     if not quantised:
         return Dtypes(weight=base, activation=base, kv_cache=base)
     method = quantised.get("quant_method") if isinstance(quantised, Mapping) else quantised
+    if (model_type, method) == ("deepseek_v3", "fp8"):
+        return Dtypes(weight="fp8", activation=base, kv_cache=base, embedding=base)
     if (model_type, method) != ("gpt_oss", "mxfp4"):
         raise fields.error(
             "quantization_config", f"quantised weights (`{method}`) are not read from this field",
@@ -107,18 +139,22 @@ def from_hf_config(source: str | Path | Mapping[str, Any], name: str = "") -> Im
     else:
         file = Path(source)
         tree = load_tree(file)
-    if not isinstance(tree.data, dict) or "model_type" not in tree.data:
+    key = next((k for k in _KEYS if isinstance(tree.data, dict) and tree.data.get(k)), None)
+    if key is None:
         raise ConfigError(
-            "no `model_type`: this is not the configuration of a Hugging Face model",
+            "no `model_type` and no `_class_name`: this is not the configuration of a Hugging Face"
+            " model",
             tree.locate(()),
         )
     fields = Fields(tree)
-    model_type = str(fields.get("model_type"))
-    if model_type not in MODEL_TYPES:
-        raise UnknownNameError("model_type", model_type, MODEL_TYPES, tree.locate(("model_type",)))
-    values, dtypes = MODEL_TYPES[model_type](fields), _dtypes(fields, model_type)
-    fields.refuse("is_encoder_decoder", "an encoder")
+    model_type = str(fields.get(key))
+    known = _known().get(model_type)
+    if known is None:
+        raise UnknownNameError(key, model_type, model_types(), tree.locate((key,)))
+    values, dtypes = known.read(fields), _dtypes(fields, model_type)
+    if known.family == "decoder":
+        fields.refuse("is_encoder_decoder", "an encoder")
     fields.refuse("pruned_heads", "pruned heads")
-    fields.refuse_unread(HARMLESS)
-    config = validate(Resolved(Tree(values, tree.file), values), DecoderConfig)
-    return ImportedModel("decoder", config, name or _name(tree.data, file, model_type), dtypes)
+    fields.refuse_unread(known.harmless)
+    config = validate(Resolved(Tree(values, tree.file), values), family(known.family).Config)
+    return ImportedModel(known.family, config, name or _name(tree.data, file, model_type), dtypes)

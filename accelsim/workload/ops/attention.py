@@ -30,8 +30,10 @@ __all__ = [
 DIMS: Final = ("batch", "heads", "kv_heads", "q_len", "kv_len", "head_dim", "value_dim")
 """Sequences, query and KV heads, new and attended tokens, width of a key and of a value.
 
-Attributes: ``causal`` (bool, default False; the new tokens are the last of those attended) and
-``window`` (int, optional: a token sees at most that many, itself included).
+Attributes: ``causal`` (bool, default False; the new tokens are the last of those attended),
+``window`` (int, optional: a token sees at most that many, itself included), ``chunk`` (int,
+optional: it sees only tokens of its own chunk of that many positions), and ``density`` (float,
+optional: the share of the remaining pairs that a block mask keeps).
 """
 OPTIONAL_DIMS: Final = ()
 REDUCED: Final = frozenset({"kv_len"})
@@ -52,12 +54,27 @@ def unmasked_pairs(operator: Operator) -> int:
     (2, 5, 9)
     """
     new, attended = operator.dims["q_len"], operator.dims["kv_len"]
+    density = float(operator.attributes.get("density", 1.0))
     if not operator.attributes.get("causal", False):
-        return new * attended
+        return round(new * attended * density)
     past = attended - new
+    chunk = operator.attributes.get("chunk")
+    if chunk:
+        return round(_chunked_pairs(past, new, chunk) * density)
     window = operator.attributes.get("window") or attended
     growing = max(0, min(new, window - past))
-    return growing * past + growing * (growing + 1) // 2 + (new - growing) * window
+    pairs = growing * past + growing * (growing + 1) // 2 + (new - growing) * window
+    return pairs if density == 1.0 else round(pairs * density)
+
+
+def _chunked_pairs(past: int, new: int, chunk: int) -> int:
+    """Return the pairs of `new` tokens after `past` where each sees its own chunk up to itself."""
+
+    def until(tokens: int) -> int:
+        full, rest = divmod(tokens, chunk)
+        return full * chunk * (chunk + 1) // 2 + rest * (rest + 1) // 2
+
+    return until(past + new) - until(past)
 
 
 def check(operator: Operator, tensors: Mapping[str, Tensor]) -> None:
@@ -75,8 +92,12 @@ def check(operator: Operator, tensors: Mapping[str, Tensor]) -> None:
                 f"attention `{operator.name}`: causal with q_len {dims['q_len']} above kv_len"
                 f" {dims['kv_len']}"
             )
-    elif attributes.get("window"):
-        raise GraphError(f"attention `{operator.name}`: a window needs causal=True")
+    elif attributes.get("window") or attributes.get("chunk"):
+        raise GraphError(f"attention `{operator.name}`: a window or chunk needs causal=True")
+    if not 0 < attributes.get("density", 1.0) <= 1:
+        raise GraphError(
+            f"attention `{operator.name}`: density {attributes['density']} is not in (0, 1]"
+        )
     query = dims["batch"] * dims["heads"] * dims["q_len"]
     keys = dims["batch"] * dims["kv_heads"] * dims["kv_len"]
     parts = (query * dims["head_dim"], keys * dims["head_dim"], keys * dims["value_dim"])

@@ -84,8 +84,10 @@ def counts(operator: Operator, tensors: Mapping[str, Tensor]) -> Counts:
     left, right, biases = operands(operator, tensors)
     reads = [(tensors[left[0]], batch * m * k), (tensors[right], matrices * k * n)]
     reads += [(tensors[bias], matrices * n) for bias in biases]
+    sparsity, macs = tensors[right].sparsity, batch * m * n * k
     return tally(
-        macs=batch * m * n * k,
+        macs=macs,
+        zero_macs=0 if sparsity is None else macs - round(macs * sparsity.density),
         masked_macs=operator.attributes.get("masked_macs", 0),
         vector_ops=len(biases) * batch * m * n,
         reads=reads,

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from accelsim.errors import ConfigError
 from accelsim.workload import (
+    Conventions,
     Dtypes,
     Phase,
     Role,
@@ -42,6 +42,7 @@ from tests.workload.configs import (
     phases,
 )
 
+EVERY = Conventions(logits="all")
 BUILD = build.__wrapped__
 
 
@@ -54,7 +55,7 @@ def linear(split: dict[str, int]) -> int:
 def test_counts_equal_the_second_closed_form(fields: dict[str, Any], phase: Phase) -> None:
     """Parameters and FLOPs by class equal a closed form that shares no code with the builder."""
     config = DecoderConfig(**fields)
-    graph = validate(build(config, phase, logits="all"))
+    graph = validate(build(config, phase, conventions=EVERY))
     wanted = closed_form.parameters(fields)
     assert (graph.parameters, graph.active_parameters) == tuple(wanted.values())
     want = closed_form.flops(fields, [(g.count, g.q_len, g.past_len) for g in phase.groups])
@@ -76,7 +77,7 @@ def test_every_graph_is_legal_and_holds_its_parameters(
     config: DecoderConfig, phase: Phase, logits: Any
 ) -> None:
     """The weights of the graph are the parameters of the configuration, nothing more or less."""
-    graph = validate(build(config, phase, logits=logits))
+    graph = validate(build(config, phase, conventions=Conventions(logits=logits)))
     assert weight_elements(graph) == parameter_count(config)
     assert active_parameter_count(config) <= parameter_count(config)
 
@@ -100,7 +101,7 @@ def test_decode_is_the_last_row_of_prefill(config: DecoderConfig, length: int) -
     """Unmasked work of a prefill grows by one decode step with each token."""
 
     def unmasked(phase: Phase) -> int:
-        return sum(flop_split(build(config, phase, logits="all"), unmasked=True).values())
+        return sum(flop_split(build(config, phase, conventions=EVERY), unmasked=True).values())
 
     step = unmasked(decode(1, length - 1))
     assert unmasked(prefill(1, length)) - unmasked(prefill(1, length - 1)) == step
@@ -114,7 +115,7 @@ def test_chunks_do_the_unmasked_work_of_the_whole(
     """A prefill in two chunks does the same unmasked work as in one."""
 
     def unmasked(phase: Phase) -> int:
-        return sum(flop_split(build(config, phase, logits="all"), unmasked=True).values())
+        return sum(flop_split(build(config, phase, conventions=EVERY), unmasked=True).values())
 
     chunks = unmasked(prefill(3, first)) + unmasked(prefill(3, second, first))
     assert chunks == unmasked(prefill(3, first + second))
@@ -172,7 +173,7 @@ def test_flops_do_not_depend_on_the_experts_hit() -> None:
     """Expert FLOPs are 2 x tokens x top_k x weights whichever experts are hit; bytes are not."""
     config = DecoderConfig(**SMALL_MOE)
     for tokens in (1, 2, 7, 64):
-        graph = build(config, prefill(1, tokens), logits="all")
+        graph = build(config, prefill(1, tokens), conventions=EVERY)
         assert flop_split(graph)["experts"] == 2 * tokens * 2 * 3 * (3 * 32 * 24)
     one, many = (totals(build(config, decode(n, 1))).weight_read_bytes for n in (1, 64))
     assert many > one
@@ -181,7 +182,10 @@ def test_flops_do_not_depend_on_the_experts_hit() -> None:
 def test_last_logits_are_of_one_token_per_sequence() -> None:
     """Serving computes logits of each sequence's last token; decode has no other."""
     config = DecoderConfig(**SMALL)
-    last, every = (build(config, prefill(3, 5), logits=which) for which in ("last", "all"))
+    last, every = (
+        build(config, prefill(3, 5), conventions=Conventions(logits=which))
+        for which in ("last", "all")
+    )
     assert flop_split(every)["lm_head"] == 5 * flop_split(last)["lm_head"]
     assert "select" in [op.name for op in last.blocks[-1].operators]
     assert "select" not in [op.name for op in build(config, decode(3, 5)).blocks[-1].operators]
@@ -326,5 +330,5 @@ def test_an_impossible_model_is_refused(changes: dict[str, Any], text: str) -> N
 
 def test_unknown_logits_are_refused() -> None:
     """Only `last` and `all` are choices of logits."""
-    with pytest.raises(ConfigError, match="legal: last, all"):
-        build(DecoderConfig(**SMALL), decode(1, 1), logits="first")  # type: ignore[arg-type]
+    with pytest.raises(ValidationError, match="'last' or 'all'"):
+        Conventions(logits="first")  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from accelsim.errors import ConfigError, UnknownNameError
-from accelsim.workload import flop_split, load_model, prefill, validate
+from accelsim.workload import Conventions, flop_split, load_model, prefill, validate
 from accelsim.workload.families.decoder import build
 from accelsim.workload.importers.hf import from_hf_config, model_types
 
@@ -106,7 +106,7 @@ def test_import_equals_the_real_class(
 ) -> None:
     """Parameters and FLOPs are those of the class that transformers makes of the same fields."""
     found = from_hf_config({"model_type": model_type, **fields, **changes})
-    graph = validate(build(found.config, prefill(2, 48), logits="all"))
+    graph = validate(build(found.config, prefill(2, 48), conventions=Conventions(logits="all")))
     assert (graph.parameters, sum(flop_split(graph).values())) == (parameters, flops)
 
 

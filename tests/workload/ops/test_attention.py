@@ -108,7 +108,7 @@ def test_expansion_keeps_its_place_in_the_graph(made: tuple[Operator, dict[str, 
     [
         ({"heads": 3}, {}, "3 heads do not divide over 2 KV heads"),
         ({"q_len": 6}, {"causal": True}, "q_len 6 above kv_len 5"),
-        ({}, {"window": 4}, "a window needs causal=True"),
+        ({}, {"window": 4}, "a window or chunk needs causal=True"),
         ({"kv_len": 6}, {}, r"k\[2, 2, 5, 8\] holds 160 elements, 192 are needed"),
     ],
 )
