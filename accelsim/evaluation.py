@@ -12,21 +12,20 @@ from accelsim import mapping as policies
 from accelsim.errors import ConfigError, nearest
 from accelsim.lower import simulate_plan
 from accelsim.mapping.capacity import check_capacity
-from accelsim.result import Result, check_conservation
+from accelsim.result import GenerationResult, Result, StageResult, check_conservation
 from accelsim.workload import (
+    Conventions,
     ModelSpec,
     Phase,
-    SequenceGroup,
     Workload,
-    decode,
+    generation,
     load_model,
-    mixed,
-    prefill,
+    phase_of,
+    read_request,
     workload,
 )
-from accelsim.workload.phase import PHASES
 
-__all__ = ["evaluate", "simulate_workload"]
+__all__ = ["evaluate", "evaluate_generation", "simulate_workload"]
 
 
 def evaluate(
@@ -48,17 +47,19 @@ def evaluate(
     ----------
     model, arch, mapping : str
         Library names, or paths of YAML files.
-    phase : {"prefill", "decode", "mixed"}
+    phase : {"prefill", "decode", "mixed", "forward"}
         Prefill processes `seq_len` new tokens per sequence; decode one new token per sequence
         after `seq_len` cached ones; mixed decodes `batch` sequences so while one more sequence
-        of `seq_len` tokens is prefilled in the same pass.
+        of `seq_len` tokens is prefilled in the same pass; forward is one pass of a network
+        without a cache.  For a whole generation call `evaluate_generation`.
     batch : int
         Sequences.
     seq_len : int
         Tokens per sequence.
     overrides : mapping, optional
-        Dotted parameter path -> value; the path begins with ``model.``, ``arch.`` or
-        ``mapping.``.
+        Dotted parameter path -> value; the path begins with ``model.``, ``arch.``, ``mapping.``,
+        or ``workload.``, after which come the fields of `accelsim.workload.Request`: image size,
+        frames, conventions.
     engine : {"numba", "simpy"}
         Event engine; both give the same picoseconds.
     check : bool, optional
@@ -82,6 +83,78 @@ def evaluate(
     split = _split(overrides or {})
     architecture = architectures.load(arch, split["arch"])
     policy = policies.load(mapping, split["mapping"])
+    share = _microbatch(policy, batch)
+    described = load_model(model, split["model"])
+    asked = read_request(split["workload"])
+    passed = phase_of(described, phase, share, seq_len, asked)
+    return simulate_workload(
+        _workload(described, passed, asked.conventions), architecture, policy,
+        point=_point(model, arch, mapping, phase, batch, seq_len, overrides),
+        engine=engine, check=check, exact=exact,
+    )  # fmt: skip
+
+
+def evaluate_generation(
+    model: str,
+    arch: str,
+    mapping: str,
+    *,
+    batch: int = 1,
+    seq_len: int = 1024,
+    overrides: Mapping[str, Any] | None = None,
+    engine: str = "numba",
+    check: bool | None = None,
+    exact: bool = False,
+) -> GenerationResult:
+    """Evaluate a whole generation: every stage once, times how often it runs.
+
+    Parameters
+    ----------
+    model, arch, mapping, overrides, engine, check, exact
+        As in `evaluate`; ``workload.output_len``, ``workload.steps`` and ``workload.guidance``
+        say how long the generation is.
+    batch : int
+        Requests that are answered together.
+    seq_len : int
+        Tokens of each prompt.
+
+    Raises
+    ------
+    ConfigError, MappingError, InfeasibleError
+        As in `evaluate`.
+    """
+    split = _split(overrides or {})
+    architecture = architectures.load(arch, split["arch"])
+    policy = policies.load(mapping, split["mapping"])
+    described = load_model(model, split["model"])
+    asked = read_request(split["workload"])
+    made = generation(described, batch=_microbatch(policy, batch), seq_len=seq_len, request=asked)
+    point = _point(model, arch, mapping, "generate", batch, seq_len, overrides)
+    stages = tuple(
+        StageResult(
+            stage.name, stage.times,
+            simulate_workload(
+                stage.workload, architecture, policy, point=point | {"phase": stage.name},
+                engine=engine, check=check, exact=exact,
+            ),
+        )
+        for stage in made.stages
+    )  # fmt: skip
+    return GenerationResult(point, stages, made.outputs * policy.partition.microbatches)
+
+
+def _point(
+    model: str, arch: str, mapping: str, phase: str, batch: int, seq_len: int,
+    overrides: Mapping[str, Any] | None,
+) -> dict[str, Any]:  # fmt: skip
+    return {
+        "model": model, "arch": arch, "mapping": mapping, "phase": phase,
+        "batch": batch, "seq_len": seq_len, "overrides": dict(overrides or {}),
+    }  # fmt: skip
+
+
+def _microbatch(policy: policies.MappingSpec, batch: int) -> int:
+    """Return the sequences of one micro-batch."""
     parts = policy.partition.microbatches
     if batch < 1:
         raise ConfigError(f"{batch} sequences, at least 1 is needed", path="batch")
@@ -89,15 +162,7 @@ def evaluate(
         raise ConfigError(
             f"{batch} sequences do not divide into {parts} micro-batches", path="batch"
         )
-    described = load_model(model, split["model"])
-    built = _workload(described, _phase(phase, batch // parts, seq_len))
-    point = {
-        "model": model, "arch": arch, "mapping": mapping, "phase": phase,
-        "batch": batch, "seq_len": seq_len, "overrides": dict(overrides or {}),
-    }  # fmt: skip
-    return simulate_workload(
-        built, architecture, policy, point=point, engine=engine, check=check, exact=exact
-    )
+    return batch // parts
 
 
 def simulate_workload(
@@ -130,23 +195,13 @@ def simulate_workload(
 
 
 @lru_cache(maxsize=512)
-def _workload(model: ModelSpec[Any], phase: Phase) -> Workload:
-    return workload(model, phase)
-
-
-def _phase(name: str, batch: int, seq_len: int) -> Phase:
-    if name == "prefill":
-        return prefill(batch, seq_len)
-    if name == "decode":
-        return decode(batch, seq_len)
-    if name == "mixed":
-        return mixed([SequenceGroup(1, seq_len, 0), SequenceGroup(batch, 1, seq_len)])
-    raise ConfigError(f"unknown phase `{name}`", path="phase", hint=nearest(name, PHASES))
+def _workload(model: ModelSpec[Any], phase: Phase, conventions: Conventions) -> Workload:
+    return workload(model, phase, conventions=conventions)
 
 
 def _split(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the overrides of each file."""
-    split: dict[str, dict[str, Any]] = {"model": {}, "arch": {}, "mapping": {}}
+    split: dict[str, dict[str, Any]] = {"model": {}, "arch": {}, "mapping": {}, "workload": {}}
     for path, value in overrides.items():
         head, _, rest = path.partition(".")
         if head not in split or not rest:

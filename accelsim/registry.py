@@ -22,6 +22,7 @@ FOLDERS = {
     "operator": "workload/ops",
     "family": "workload/families",
     "importer": "workload/importers",
+    "transform": "workload/transforms",
     "searcher": "explore/searchers",
     "executor": "explore/executors",
     "cases": "measure/cases",

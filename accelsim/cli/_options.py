@@ -38,11 +38,13 @@ def _mappings(incomplete: str) -> Iterable[str]:
 
 
 class PhaseName(StrEnum):
-    """Phases that batch and sequence length describe."""
+    """A pass, or with ``generate`` the whole generation."""
 
     PREFILL = "prefill"
     DECODE = "decode"
     MIXED = "mixed"
+    FORWARD = "forward"
+    GENERATE = "generate"
 
 
 class EngineName(StrEnum):
@@ -65,7 +67,7 @@ Arch = Annotated[
 Mapping = Annotated[
     str, typer.Argument(help="Mapping policy: a name or a YAML file.", autocompletion=_mappings)
 ]
-Phase = Annotated[PhaseName, typer.Option(help="What the pass does.")]
+Phase = Annotated[PhaseName, typer.Option(help="A pass, or `generate` for a whole generation.")]
 Batch = Annotated[int, typer.Option(help="Sequences.")]
 SeqLen = Annotated[
     int, typer.Option(help="Tokens per sequence: new ones in prefill, cached ones in decode.")
@@ -75,8 +77,8 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="PATH=VALUE",
-        help="Change a parameter, e.g. arch.device.units.array.rows=64 or "
-        "mapping.dataflow=os; units are understood. Repeatable.",
+        help="Change a parameter, e.g. arch.device.units.array.rows=64, mapping.dataflow=os or "
+        "workload.height=512; units are understood. Repeatable.",
     ),
 ]
 Engine = Annotated[EngineName, typer.Option(help="Event engine: the fast or the readable one.")]
@@ -133,8 +135,11 @@ def evaluate_point(
     model: str, arch: str, mapping: str, phase: PhaseName, batch: int, seq_len: int,
     changes: Sequence[str] | None, engine: EngineName, check: bool, exact: bool,
 ) -> Result:  # fmt: skip
-    """Evaluate the point that a command's arguments name."""
+    """Evaluate the pass that a command's arguments name."""
     from accelsim.evaluation import evaluate
+
+    if phase is PhaseName.GENERATE:
+        raise ConfigError("a pass is needed, not a whole generation", path="--phase")
 
     return evaluate(
         model, arch, mapping, phase=phase.value, batch=batch, seq_len=seq_len,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from accelsim._version import __version__
+from accelsim.cli._generation import run_generation
 from accelsim.cli._numbers import count, percent, si
 from accelsim.cli._options import (
     Arch,
@@ -39,6 +40,11 @@ def run(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Evaluate one point: latency, energy, what limits it, and every operator."""
+    if phase is PhaseName.GENERATE:
+        run_generation(
+            model, arch, mapping, batch, seq_len, changes, engine, check, exact, as_json
+        )
+        return
     result = evaluate_point(
         model, arch, mapping, phase, batch, seq_len, changes, engine, check, exact
     )
@@ -71,7 +77,7 @@ def _data(result: Result) -> dict[str, Any]:
 
 
 def _headline(point: dict[str, Any]) -> str:
-    tokens = "new" if point["phase"] == "prefill" else "cached"
+    tokens = "cached" if point["phase"] in ("decode", "mixed") else "new"
     beside = f" and a prefill of {point['seq_len']}" if point["phase"] == "mixed" else ""
     changed = "".join(f"\n  with {path} = {value}" for path, value in point["overrides"].items())
     return (

@@ -24,7 +24,7 @@ from accelsim.config import Count, Nonnegative, Positive, Spec
 from accelsim.errors import nearest
 
 __all__ = [
-    "MAIN_AXES", "PREFIX_KINDS", "Axes", "Place", "Range", "line_error", "refuse",
+    "MAIN_AXES", "PREFIXES", "PREFIX_KINDS", "Axes", "Place", "Range", "line_error", "refuse",
     "unknown_key",
 ]  # fmt: skip
 
@@ -33,6 +33,9 @@ MAIN_AXES: Final = ("model", "arch", "mapping", "phase", "batch", "seq_len")
 
 PREFIX_KINDS: Final = {"model": "models", "arch": "arch", "mapping": "mapping"}
 """First part of a parameter's path -> library folder of the file that it changes."""
+
+PREFIXES: Final = (*PREFIX_KINDS, "workload")
+"""First parts of a parameter's path; `workload` changes a field of the request, not a file."""
 
 MAX_VALUES: Final = 1_000_000
 """Longest range: a typing error in ``step`` must not fill the memory."""
@@ -138,8 +141,9 @@ def _read_axes(data: Any) -> dict[str, tuple[Any, ...]]:
     errors: list[InitErrorDetails] = []
     for name, given in data.items():
         prefix, _, parameter = str(name).partition(".")
-        if name not in MAIN_AXES and not (prefix in PREFIX_KINDS and parameter):
-            hint = f"{nearest(name, MAIN_AXES)}, or a parameter's path after model. arch. mapping."
+        if name not in MAIN_AXES and not (prefix in PREFIXES and parameter):
+            after = " ".join(f"{known}." for known in PREFIXES)
+            hint = f"{nearest(name, MAIN_AXES)}, or a parameter's path after {after}"
             errors.append(unknown_key((), "axis", name, hint))
             continue
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import InitErrorDetails
 
@@ -18,9 +18,13 @@ from accelsim.explore.identity import file_of
 from accelsim.explore.metrics import METRICS
 from accelsim.explore.space import Box, boxes, corner, exclusion
 from accelsim.explore.sweep import SweepSpec
-from accelsim.workload.phase import PHASES
+from accelsim.workload import read_request
+from accelsim.workload.phase import PHASES as PASSES
 
 __all__ = ["problems"]
+
+PHASES: Final = (*PASSES, "generate")
+"""Legal values of the axis `phase`: a pass, or the whole generation."""
 
 
 def problems(spec: SweepSpec) -> Iterator[InitErrorDetails]:
@@ -33,6 +37,7 @@ def problems(spec: SweepSpec) -> Iterator[InitErrorDetails]:
     yield from _wrong_groups(spec)
     rules = list(_wrong_rules(spec))
     yield from rules
+    yield from _wrong_requests(spec)
     if not found and not rules:  # which points are loaded depends on both
         yield from _wrong_paths(spec)
 
@@ -56,6 +61,18 @@ def _unknown_names(spec: SweepSpec) -> Iterator[InitErrorDetails]:
             if phase not in PHASES:
                 hint = nearest(phase, PHASES)
                 yield line_error((*place, "phase", i), f"unknown phase `{phase}`; {hint}", phase)
+
+
+def _wrong_requests(spec: SweepSpec) -> Iterator[InitErrorDetails]:
+    """Read each value of the axes under ``workload.``."""
+    for place, layer in _layers(spec):
+        for axis, values in layer.items():
+            prefix, _, path = axis.partition(".")
+            for i, value in enumerate(values if prefix == "workload" else ()):
+                try:
+                    read_request({path: value})
+                except ConfigError as error:
+                    yield line_error((*place, axis, i), error.message, value)
 
 
 def _missing_axes(spec: SweepSpec) -> Iterator[InitErrorDetails]:

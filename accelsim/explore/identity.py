@@ -74,8 +74,20 @@ def content(kind: str, name: str) -> Any:
     """
     path = file_of(kind, name)
     if path.suffix in (".yaml", ".yml", ".json"):
-        return compose(path, kind).data
+        data = compose(path, kind).data
+        named = _named_models(data) if kind == "models" else []
+        return [data, *(content(kind, other) for other in named)]
     return path.read_bytes()
+
+
+def _named_models(data: Any) -> list[str]:
+    """Return the models that a file names: the networks of a pipeline, a draft model."""
+    if isinstance(data, dict):
+        own = [data["model"]] if isinstance(data.get("model"), str) else []
+        return own + [name for value in data.values() for name in _named_models(value)]
+    if isinstance(data, list):
+        return [name for value in data for name in _named_models(value)]
+    return []
 
 
 def point_keys(code: str | None = None) -> Callable[[Point, str], str]:

@@ -59,7 +59,8 @@ class SweepSpec(Spec):
     space: Axes = Field(default_factory=dict)
     """Axis -> value, list of values, or range ``{from:, to:, step: | factor:}``.
     Axes are `model`, `arch`, `mapping`, `phase` (decode), `batch` (1), `seq_len` (1024), and
-    parameters' paths after ``model.``, ``arch.`` or ``mapping.``."""
+    parameters' paths after ``model.``, ``arch.``, ``mapping.`` or ``workload.`` (image size,
+    frames, steps, conventions: the fields of `accelsim.workload.Request`)."""
     cases: tuple[Axes, ...] = ()
     """Sub-spaces, each laid over `space`: so that an architecture can bring its own mapping.
     A point that several of them contain is evaluated once."""

@@ -6,6 +6,7 @@ A model name, a phase and number formats give a `Workload`; `totals` and `flop_s
 from accelsim.workload.conventions import Conventions
 from accelsim.workload.counts import Counts, flop_split, totals
 from accelsim.workload.dtypes import Dtypes
+from accelsim.workload.generation import Generation, Stage, generation, generation_totals
 from accelsim.workload.graph import (
     Block,
     Operator,
@@ -25,6 +26,7 @@ from accelsim.workload.phase import (
     mixed,
     prefill,
 )
+from accelsim.workload.request import Request, phase_of, read_request
 from accelsim.workload.tensor import (
     DTYPE_BITS,
     Role,
@@ -41,12 +43,15 @@ __all__ = [
     "Counts",
     "Dtypes",
     "Extent",
+    "Generation",
     "ModelSpec",
     "Operator",
     "Phase",
+    "Request",
     "Role",
     "SequenceGroup",
     "Sparsity",
+    "Stage",
     "Tensor",
     "Workload",
     "compute_dtype",
@@ -54,10 +59,14 @@ __all__ = [
     "dtype_bits",
     "flop_split",
     "forward",
+    "generation",
+    "generation_totals",
     "load_model",
     "mixed",
     "model_names",
+    "phase_of",
     "prefill",
+    "read_request",
     "resident_bytes",
     "to_networkx",
     "totals",

@@ -25,6 +25,7 @@ from accelsim.workload.dtypes import Dtypes
 from accelsim.workload.families import families, family
 from accelsim.workload.graph import Workload
 from accelsim.workload.phase import Phase
+from accelsim.workload.transforms import AnyTransform
 
 __all__ = ["ModelSpec", "load_model", "model_names", "workload"]
 
@@ -48,6 +49,8 @@ class ModelSpec(Spec, Generic[Parameters]):
     """Number formats as published."""
     parameters: Parameters
     """Configuration of the family."""
+    transforms: tuple[AnyTransform, ...] = ()
+    """Techniques applied to the model, in this order."""
 
 
 def model_names() -> list[str]:
@@ -161,10 +164,13 @@ def workload(
             path="phase",
             hint=f"`{phase.kind}` is none of them",
         )
-    return found.build(
+    built = found.build(
         model.parameters,
         phase,
         dtypes=dtypes or model.dtypes,
         conventions=conventions,
         name=model.name,
     )
+    for transform in model.transforms:
+        built = transform.apply(built)
+    return built

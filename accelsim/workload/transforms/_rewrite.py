@@ -1,0 +1,145 @@
+"""Rewrites workloads: tensors and operators one by one, blocks dropped or repeated less often.
+
+Everything that follows from the tensors (parameters, KV bytes) is set anew, so that a transformed
+workload is as legal as the one it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from accelsim.errors import GraphError
+from accelsim.workload.graph import Block, Operator, Workload, weight_elements
+from accelsim.workload.tensor import Role, Tensor
+
+__all__ = ["keep_blocks", "map_blocks", "map_tensors", "readers", "with_note"]
+
+
+def with_note(workload: Workload, key: str, text: str) -> Workload:
+    """Return the workload with one more convention stated; a second one of a key is joined on."""
+    before = workload.conventions.get(key)
+    stated = {**workload.conventions, key: f"{before}; {text}" if before else text}
+    return replace(workload, conventions=stated)
+
+
+def map_blocks(workload: Workload, change: Callable[[Block], Block]) -> Workload:
+    """Return the workload with every block changed, its parameters counted anew."""
+    blocks = tuple(change(block) for block in workload.blocks)
+    changed = replace(workload, blocks=blocks)
+    held, had = weight_elements(changed), weight_elements(workload)
+    if held == had:
+        return changed
+    return replace(
+        changed,
+        parameters=workload.parameters + held - had,
+        active_parameters=workload.active_parameters + held - had,
+    )
+
+
+def readers(block: Block) -> dict[str, list[Operator]]:
+    """Return tensor -> the operators that read it."""
+    found: dict[str, list[Operator]] = {}
+    for operator in block.operators:
+        for name in operator.inputs:
+            found.setdefault(name, []).append(operator)
+    return found
+
+
+def map_tensors(
+    workload: Workload, change: Callable[[Tensor, list[Operator]], Tensor]
+) -> Workload:
+    """Return the workload with every tensor changed; `change` also sees who reads it.
+
+    KV bytes per token and state bytes per sequence scale with the bytes of the caches.
+    """
+
+    def rewrite(block: Block) -> Block:
+        read = readers(block)
+        tensors = {name: change(t, read.get(name, [])) for name, t in block.tensors.items()}
+        operators = tuple(_resized(o, block.tensors, tensors) for o in block.operators)
+        return replace(block, operators=operators, tensors=tensors)
+
+    return scale_caches(workload, map_blocks(workload, rewrite))
+
+
+def _resized(
+    operator: Operator, before: Mapping[str, Tensor], after: Mapping[str, Tensor]
+) -> Operator:
+    """Return a transfer with its bytes in the proportion in which its outputs have changed."""
+    if operator.kind != "transfer":
+        return operator
+    had = sum(before[name].size_bytes for name in operator.outputs)
+    has = sum(after[name].size_bytes for name in operator.outputs)
+    size = max(1, -(-operator.dims["size_bytes"] * has // had))
+    return replace(operator, dims={**operator.dims, "size_bytes": size})
+
+
+def cache_bytes(workload: Workload) -> int:
+    """Return the bytes of all KV caches at the end of the pass."""
+    return sum(
+        tensor.size_bytes * block.count
+        for block in workload.blocks
+        for tensor in block.tensors.values()
+        if tensor.role is Role.KV_CACHE
+    )
+
+
+def scale_caches(before: Workload, after: Workload) -> Workload:
+    """Return `after` with KV bytes per token in the proportion that its caches have shrunk."""
+    had, has = cache_bytes(before), cache_bytes(after)
+    if had == has:
+        return after
+    return replace(after, kv_bytes_per_token=round(before.kv_bytes_per_token * has / had))
+
+
+def keep_blocks(workload: Workload, counts: Mapping[str, int]) -> Workload:
+    """Return the workload with some blocks repeated less often, or left out.
+
+    What a block that is left out would have made and a later one reads comes from the host side:
+    it was cached by an earlier pass.  The weights of what is left out stay resident, so the
+    parameters claimed are those of what is left; capacity is that of the full pass.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        Block -> repetitions, 0 to leave it out; blocks that are not named stay as they are.
+
+    Raises
+    ------
+    GraphError
+        If there is no such block, or nothing is left.
+    """
+    unknown = sorted(counts.keys() - {block.name for block in workload.blocks})
+    if unknown:
+        raise GraphError(
+            f"{workload.name} has no block {', '.join(unknown)}; it has"
+            f" {', '.join(block.name for block in workload.blocks)}"
+        )
+    kept: list[Block] = []
+    made: set[str] = set(workload.inputs)
+    missing: list[str] = []
+    for block in workload.blocks:
+        count = min(block.count, counts.get(block.name, block.count))
+        if not count:
+            continue
+        kept.append(replace(block, count=count))
+        own = {name for operator in block.operators for name in operator.outputs}
+        for operator in block.operators:
+            for name in operator.inputs:
+                if block.tensors[name].role is Role.ACTIVATION and name not in own | made:
+                    made.add(name)
+                    missing.append(name)
+        made |= block.carry.keys() | {name for name in own if name in block.shared}
+    if not kept:
+        raise GraphError(f"{workload.name}: no block is left")
+    left = replace(
+        workload,
+        blocks=tuple(kept),
+        inputs=(*workload.inputs, *missing),
+        outputs=tuple(o for o in workload.outputs if any(o in b.tensors for b in kept)),
+    )
+    parameters = weight_elements(left)
+    return replace(
+        left, parameters=parameters, active_parameters=min(parameters, left.active_parameters)
+    )
