@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,11 +31,12 @@ def cases(
     total = summary(found.cases)
     if as_json:
         print_json({
-            "file": file, "format": found.format, "lines": found.lines, **total,
+            "file": file, "format": found.format, "lines": found.lines,
+            "conventions": found.conventions, **total,
             "cases": [_data(case) for case in found.cases],
         })  # fmt: skip
         return
-    write(f"{place(file)}: {found.format}\n")
+    write(f"{place(file)}: {found.format}\n", fill(found.conventions, 100) + "\n")
     columns = [
         ("case", "~"), ("metric", "~"), ("reference", ">"), ("accelsim", ">"), ("error", ">"),
     ]  # fmt: skip

@@ -36,11 +36,14 @@ class Validation:
         Rows of the file; one may hold several cases.
     cases : tuple of Case
         At least one per row.
+    conventions : str
+        What the figures count, where the format leaves a choice.
     """
 
     format: str
     lines: int
     cases: tuple[Case, ...]
+    conventions: str = ""
 
 
 def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -143,4 +146,4 @@ def validate_file(path: str | Path) -> Validation:
         raise ConfigError(
             f"a value is not what {adapter.NAME} says it is: {error}", Location(str(path))
         ) from error
-    return Validation(adapter.NAME, len(rows), cases)
+    return Validation(adapter.NAME, len(rows), cases, getattr(adapter, "CONVENTIONS", ""))

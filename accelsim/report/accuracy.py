@@ -10,7 +10,7 @@ from typing import Any, Final
 from accelsim._version import __version__
 from accelsim.errors import ConfigError, Location
 from accelsim.measure.cases._case import summary
-from accelsim.measure.validate import validate_file
+from accelsim.measure.validate import Validation, validate_file
 
 __all__ = ["REFERENCES", "write_accuracy"]
 
@@ -53,18 +53,20 @@ def write_accuracy(folder: Path, output: Path) -> list[Path]:
     for file in present:
         found = validate_file(file)
         page = output / f"{file.name.split('.')[0]}.md"
-        page.write_text(_page(file, found.format, summary(found.cases)), encoding="utf-8")
+        page.write_text(_page(file, found, summary(found.cases)), encoding="utf-8")
         pages.append(page)
     return pages
 
 
-def _page(file: Path, form: str, total: Mapping[str, Any]) -> str:
+def _page(file: Path, found: Validation, total: Mapping[str, Any]) -> str:
     made = (
-        f"{form}. accelsim {__version__}, {date.today().isoformat()}; regenerate with"
+        f"{found.format}. accelsim {__version__}, {date.today().isoformat()}; regenerate with"
         " `make validate`. Rows that a model cannot predict are counted, with the reason, never"
         " dropped; errors are of the others."
     )
     head = [f"# {file.name}", "", made, ""]
+    if found.conventions:
+        head += [f"Conventions: {found.conventions}", ""]
     groups = total["groups"] if len(total["groups"]) > 1 else {}
     table = _table([("all", total), *groups.items()])
     return "\n".join([*head, *table, *_reasons(total["unsupported"])]) + "\n"
