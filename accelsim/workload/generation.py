@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from accelsim.errors import ConfigError
+from accelsim.workload.conventions import Conventions
 from accelsim.workload.counts import Counts, totals
 from accelsim.workload.families import family
 from accelsim.workload.families.pipeline import PipelineConfig, StageConfig
@@ -19,12 +20,28 @@ from accelsim.workload.model import ModelSpec, load_model, workload
 from accelsim.workload.phase import Phase, decode, prefill
 from accelsim.workload.request import Request, phase_of
 
-__all__ = ["DENOISE", "Generation", "Stage", "generation", "generation_totals"]
+__all__ = [
+    "DENOISE",
+    "Generation",
+    "Origin",
+    "Stage",
+    "build_stage",
+    "generation",
+    "generation_totals",
+]
 
 DENOISE = "denoise"
 """Name of the stage that runs once per step."""
 SEGMENTS = 8
 """Decoding is counted in so many stretches of tokens, each at the length of its middle."""
+
+
+class Origin(NamedTuple):
+    """What a workload is built from."""
+
+    model: ModelSpec[Any]
+    phase: Phase
+    conventions: Conventions
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +56,30 @@ class Stage:
         One pass.
     times : int
         How often it runs, at least 1.
+    origin : Origin, optional
+        What the workload was built from, for transforms that need it in another size.
     """
 
     name: str
     workload: Workload
     times: int
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         if self.times < 1:
             raise ConfigError(f"stage `{self.name}` runs {self.times} times, at least 1 is needed")
+
+    def rebuilt(self, phase: Phase) -> Stage:
+        """Return the stage with another pass of the same model.
+
+        Raises
+        ------
+        ConfigError
+            If the stage does not know its model, or the model does not run such a pass.
+        """
+        if self.origin is None:
+            raise ConfigError(f"stage `{self.name}` has no model to build another pass of")
+        return build_stage(self.name, self.origin._replace(phase=phase), self.times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +107,12 @@ class Generation:
     def with_stages(self, *stages: Stage) -> Generation:
         """Return the same generation of other stages; those that never run are left out."""
         return replace(self, stages=stages)
+
+
+def build_stage(name: str, origin: Origin, times: int) -> Stage:
+    """Return the stage that runs a pass of a model."""
+    built = workload(origin.model, origin.phase, conventions=origin.conventions)
+    return Stage(name, built, times, origin)
 
 
 def generation_totals(generation: Generation) -> Counts:
@@ -133,7 +171,7 @@ def generation(
 
 def _text(spec: ModelSpec[Any], batch: int, seq_len: int, request: Request) -> Iterator[Stage]:
     def stage(name: str, phase: Phase, times: int = 1) -> Stage:
-        return Stage(name, workload(spec, phase, conventions=request.conventions), times)
+        return build_stage(name, Origin(spec, phase, request.conventions), times)
 
     context = request.context_len
     yield stage("prefill", prefill(batch, seq_len, context_len=context))
@@ -155,8 +193,7 @@ def _stretches(first: int, steps: int) -> Iterator[tuple[int, int]]:
 def _denoising(spec: ModelSpec[Any], batch: int, seq_len: int, request: Request) -> Stage:
     inputs = batch * (request.guidance or 1)
     phase = phase_of(spec, "forward", inputs, seq_len, request)
-    built = workload(spec, phase, conventions=request.conventions)
-    return Stage(DENOISE, built, request.steps or 1)
+    return build_stage(DENOISE, Origin(spec, phase, request.conventions), request.steps or 1)
 
 
 def _pipeline(
@@ -173,8 +210,8 @@ def _pipeline(
         asked = replace_fields(request, sizes | {"context_len": _context(stage, request)})
         inputs = batch * (guidance if stage.guided else 1)
         phase = phase_of(model, "forward", inputs, stage.seq_len or seq_len, asked)
-        built = workload(model, phase, conventions=request.conventions)
-        yield Stage(stage.name, built, steps if stage.times == "steps" else stage.times)
+        times = steps if stage.times == "steps" else stage.times
+        yield build_stage(stage.name, Origin(model, phase, request.conventions), times)
 
 
 def _context(stage: StageConfig, request: Request) -> int | None:

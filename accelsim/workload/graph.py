@@ -134,6 +134,9 @@ class Workload:
         Tensors that come from and go to the host.
     conventions : mapping of str to str
         Choices that change the counts: ``logits``, ``attention``, ``routing``, ...
+    idle_parameters : int
+        Of the parameters, those that the pass does not touch, so that no block holds them: an
+        encoder's in decoding, what a cached denoising step leaves out.
     """
 
     name: str
@@ -148,6 +151,7 @@ class Workload:
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     conventions: Mapping[str, str] = EMPTY
+    idle_parameters: int = 0
 
     def __post_init__(self) -> None:
         _freeze(self, "conventions")
@@ -185,7 +189,7 @@ def resident_bytes(workload: Workload) -> dict[Role, int]:
 
 
 def weight_elements(workload: Workload) -> int:
-    """Return the elements of all weights; equals `Workload.parameters` in a legal workload."""
+    """Return the elements of all weights: the parameters that are not idle, if legal."""
     return sum(t.elements * n for t, n in _storages(workload) if t.role is Role.WEIGHT)
 
 

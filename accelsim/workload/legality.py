@@ -44,10 +44,11 @@ def validate(workload: Workload) -> Workload:
     if missing:
         raise GraphError(f"{workload.name}: outputs {sorted(missing)} are made by no block")
     held = weight_elements(workload)
-    if held != workload.parameters:
+    if held + workload.idle_parameters != workload.parameters:
+        idle = f", {workload.idle_parameters} of them idle" if workload.idle_parameters else ""
         raise GraphError(
             f"{workload.name}: its weights hold {held} elements, but it claims"
-            f" {workload.parameters} parameters"
+            f" {workload.parameters} parameters{idle}"
         )
     return workload
 
@@ -175,6 +176,8 @@ def _check_carry(block: Block, makers: Mapping[str, Operator]) -> None:
         if name not in makers:
             raise GraphError(f"carry `{stream}`: no operator makes `{name}`")
         if stream not in block.tensors:
+            if block.count == 1:
+                continue  # the stream begins here
             raise GraphError(f"carry `{stream}`: the block has no tensor of that name")
         before, after = block.tensors[stream], block.tensors[name]
         if block.count > 1 and not _alike(before, after):

@@ -161,7 +161,8 @@ def _phase(row: dict[str, str]) -> Phase:
             extent, context = Extent(height or 1, width or 1, frames or 1), text
         return forward(batch, max(1, new), extent=extent, context_len=context)
     raise ConfigError(
-        f"phase `{kind}`; prefill, decode, encode, encdec, denoise_step and vae_decode are compared"
+        f"phase `{kind}` is not compared; prefill, decode, encode, encdec, denoise_step and"
+        " vae_decode are"
     )
 
 

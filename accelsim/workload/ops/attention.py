@@ -33,7 +33,11 @@ DIMS: Final = ("batch", "heads", "kv_heads", "q_len", "kv_len", "head_dim", "val
 Attributes: ``causal`` (bool, default False; the new tokens are the last of those attended),
 ``window`` (int, optional: a token sees at most that many, itself included), ``chunk`` (int,
 optional: it sees only tokens of its own chunk of that many positions), and ``density`` (float,
-optional: the share of the remaining pairs that a block mask keeps).
+optional: the share of the remaining pairs that a block mask keeps), ``bias`` (bool: the last
+input is added to the scores, one value per head and pair), and ``shared_kv`` (bool: values are
+the first ``value_dim`` columns of the keys, read once).
+
+Inputs are query, key and value, one sink per head where there are sinks, and the bias.
 """
 OPTIONAL_DIMS: Final = ()
 REDUCED: Final = frozenset({"kv_len"})
@@ -78,8 +82,8 @@ def _chunked_pairs(past: int, new: int, chunk: int) -> int:
 
 
 def check(operator: Operator, tensors: Mapping[str, Tensor]) -> None:
-    """Raise `GraphError` unless inputs are query, key, value and optionally one sink per head."""
-    require_inputs(operator, 3, 4)
+    """Raise `GraphError` unless inputs are query, key, value, and optionally sinks and a bias."""
+    require_inputs(operator, 3, 5)
     dims, attributes = operator.dims, operator.attributes
     if dims["heads"] % dims["kv_heads"]:
         raise GraphError(
@@ -103,10 +107,19 @@ def check(operator: Operator, tensors: Mapping[str, Tensor]) -> None:
     parts = (query * dims["head_dim"], keys * dims["head_dim"], keys * dims["value_dim"])
     for name, needed in zip(operator.inputs, parts, strict=False):
         require_elements(operator, tensors, (name,), needed, exactly=False)
-    require_elements(
-        operator, tensors, operator.inputs[3:], len(operator.inputs[3:]) * dims["heads"]
-    )
+    sinks, biases = _extra(operator)
+    require_elements(operator, tensors, sinks, len(sinks) * dims["heads"])
+    pairs = dims["heads"] * dims["q_len"] * dims["kv_len"]
+    for name in biases:
+        if tensors[name].elements % pairs:
+            require_elements(operator, tensors, (name,), pairs)
     require_elements(operator, tensors, operator.outputs, query * dims["value_dim"])
+
+
+def _extra(operator: Operator) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the sinks and of the bias, each empty where there is none."""
+    rest = operator.inputs[3:]
+    return (rest[:-1], rest[-1:]) if operator.attributes.get("bias") else (rest, ())
 
 
 def counts(operator: Operator, tensors: Mapping[str, Tensor]) -> Counts:
@@ -122,9 +135,11 @@ def counts(operator: Operator, tensors: Mapping[str, Tensor]) -> Counts:
     query, keys = sequences * heads * dims["q_len"], sequences * dims["kv_heads"] * dims["kv_len"]
     pairs = dims["q_len"] * dims["kv_len"]
     macs_per_pair = sequences * heads * (dims["head_dim"] + dims["value_dim"])
-    q, k, v, *sinks = (tensors[name] for name in operator.inputs)
+    q, k, v = (tensors[name] for name in operator.inputs[:3])
     reads = [(q, query * dims["head_dim"]), (k, keys * dims["head_dim"])]
-    reads += [(v, keys * dims["value_dim"]), *((sink, heads) for sink in sinks)]
+    if not operator.attributes.get("shared_kv"):
+        reads.append((v, keys * dims["value_dim"]))
+    reads += [(tensors[name], tensors[name].elements) for name in operator.inputs[3:]]
     return tally(
         macs=pairs * macs_per_pair,
         masked_macs=(pairs - unmasked_pairs(operator)) * macs_per_pair,
@@ -153,7 +168,7 @@ def expand(
     dims = operator.dims
     products = dims["batch"] * dims["kv_heads"]
     rows = dims["heads"] // dims["kv_heads"] * dims["q_len"]
-    query, key, value, *sinks = operator.inputs
+    query, key, value, *extra = operator.inputs
     scores, probabilities = f"{operator.name}.scores", f"{operator.name}.probabilities"
     shape, dtype = (products, rows, dims["kv_len"]), tensors[operator.outputs[0]].dtype
     between = {
@@ -162,7 +177,7 @@ def expand(
     softmax = Operator(
         f"{operator.name}.softmax", "softmax",
         {"rows": products * rows, "columns": dims["kv_len"]},
-        (scores, *sinks), (probabilities,), operator.label,
+        (scores, *extra), (probabilities,), operator.label,
         "rows" if operator.shard == "heads" else None, operator.attributes,
     )  # fmt: skip
     parts = (

@@ -31,11 +31,23 @@ OPS_PER_ELEMENT: Final[Mapping[str, int]] = {
     "gelu": 5,  # x / 2 (1 + erf(x / sqrt 2)): scale, erf, add, two multiplies
     # x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
     "gelu_tanh": 9,
+    "quick_gelu": 5,  # x sigmoid(1.702 x)
+    "tanh": 5,  # 2 sigmoid(2 x) - 1
+    "exp": 1,
+    "softplus": 3,  # exponential, add, logarithm
+    "relu6": 2,
+    "hard_swish": 4,
+    "scale": 1,
+    "modulate": 2,  # x (1 + scale) + shift, one addition of 1 per row neglected
+    "gated_add": 2,  # x + gate y
+    "interpolate": 8,  # weighted sum of four neighbours and their weights
+    "threshold": 1,
     "relu_mul": 2,
     "sigmoid_mul": 5,
     "silu_mul": 5,
     "gelu_mul": 6,
     "gelu_tanh_mul": 10,
+    "quick_gelu_mul": 6,
     "rope": 3,  # x cos + rotated x sin; the sines are a small table that stays on chip
 }
 """Function -> vector operations per output element, a transcendental counted as one."""

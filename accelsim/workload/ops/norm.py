@@ -13,7 +13,10 @@ from accelsim.workload.tensor import Role, Tensor
 __all__ = ["DIMS", "OPS_PER_ELEMENT", "OPTIONAL_DIMS", "REDUCED", "check", "counts", "example"]
 
 DIMS: Final = ("rows", "columns")
-"""Rows that are normalised, and the elements of one.  Attribute: ``function``."""
+"""Rows that are normalised, and the elements of one; for norms of images positions and channels.
+
+Attribute: ``function``.
+"""
 OPTIONAL_DIMS: Final = ()
 REDUCED: Final[frozenset[str]] = frozenset()
 
@@ -22,6 +25,13 @@ OPS_PER_ELEMENT: Final[Mapping[str, int]] = {
     "rmsnorm": 4,
     # accumulate the mean, subtract it, square, accumulate; scale, weight, bias
     "layernorm": 7,
+    # as a layer norm, with statistics over positions too: of a group of channels, of one channel
+    "groupnorm": 7,
+    "instancenorm": 7,
+    # statistics are constants in inference: one multiply and one add
+    "batchnorm": 2,
+    # divide by the root of the sum of squares
+    "l2norm": 3,
 }
 """Function -> vector operations per element; the operations per row are neglected."""
 
@@ -32,7 +42,7 @@ def check(operator: Operator, tensors: Mapping[str, Tensor]) -> None:
     The first input holds the rows, or has them as a part (query and key of a fused QKV); further
     ones are weights.
     """
-    require_inputs(operator, 1, 3)
+    require_inputs(operator, 1, 5)
     attribute(operator, "function", OPS_PER_ELEMENT)
     size = operator.dims["rows"] * operator.dims["columns"]
     require_elements(operator, tensors, operator.inputs[:1], size, exactly=False)

@@ -23,7 +23,8 @@ __all__ = [
 DIMS: Final = ("rows", "columns", "terms")
 """Rows and columns of the output, and input values per output element.
 
-Attribute: ``function``.  ``weighted_sum`` has the ``rows * terms`` weights as a second input.
+Attributes: ``function``; ``weighted_sum`` has the ``rows * terms`` weights as a second input; and
+``window`` (bool: outputs share inputs, as those of a pooling with a stride below its kernel).
 """
 OPTIONAL_DIMS: Final = ()
 REDUCED: Final = frozenset({"terms"})
@@ -42,7 +43,8 @@ def check(operator: Operator, tensors: Mapping[str, Tensor]) -> None:
     weighted = attribute(operator, "function", FUNCTIONS) == "weighted_sum"
     require_inputs(operator, 2 if weighted else 1)
     rows, columns, terms = (operator.dims[name] for name in DIMS)
-    require_elements(operator, tensors, operator.inputs[:1], rows * columns * terms)
+    if not operator.attributes.get("window"):
+        require_elements(operator, tensors, operator.inputs[:1], rows * columns * terms)
     if weighted:
         require_elements(operator, tensors, operator.inputs[1:], rows * terms)
     require_elements(operator, tensors, operator.outputs, rows * columns)
@@ -52,7 +54,8 @@ def counts(operator: Operator, tensors: Mapping[str, Tensor]) -> Counts:
     """Return the counts."""
     rows, columns, terms = (operator.dims[name] for name in DIMS)
     per_term, fixed = FUNCTIONS[operator.attributes["function"]]
-    reads = [(tensors[operator.inputs[0]], rows * columns * terms)]
+    source = tensors[operator.inputs[0]]
+    reads = [(source, min(source.elements, rows * columns * terms))]
     reads += [(tensors[name], rows * terms) for name in operator.inputs[1:]]
     return tally(
         vector_ops=rows * columns * (per_term * terms + fixed),

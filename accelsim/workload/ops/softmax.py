@@ -22,8 +22,8 @@ OPS_PER_ELEMENT: Final = 5
 
 
 def check(operator: Operator, tensors: Mapping[str, Tensor]) -> None:
-    """Raise `GraphError` where the tensors do not fit; a second input is a sink per head."""
-    require_inputs(operator, 1, 2)
+    """Raise `GraphError` where the tensors do not fit; others are sinks and an added bias."""
+    require_inputs(operator, 1, 3)
     size = operator.dims["rows"] * operator.dims["columns"]
     require_elements(operator, tensors, operator.inputs[:1], size)
     require_elements(operator, tensors, operator.outputs, size)

@@ -97,8 +97,7 @@ def keep_blocks(workload: Workload, counts: Mapping[str, int]) -> Workload:
     """Return the workload with some blocks repeated less often, or left out.
 
     What a block that is left out would have made and a later one reads comes from the host side:
-    it was cached by an earlier pass.  The weights of what is left out stay resident, so the
-    parameters claimed are those of what is left; capacity is that of the full pass.
+    it was cached by an earlier pass.  The weights of what is left out become idle parameters.
 
     Parameters
     ----------
@@ -139,7 +138,4 @@ def keep_blocks(workload: Workload, counts: Mapping[str, int]) -> Workload:
         inputs=(*workload.inputs, *missing),
         outputs=tuple(o for o in workload.outputs if any(o in b.tensors for b in kept)),
     )
-    parameters = weight_elements(left)
-    return replace(
-        left, parameters=parameters, active_parameters=min(parameters, left.active_parameters)
-    )
+    return replace(left, idle_parameters=workload.parameters - weight_elements(left))
