@@ -27,7 +27,11 @@ from tests.workload import closed_form
 
 EVERY = Conventions(logits="all")
 NAMES = model_names()
-DECODERS = [name for name in NAMES if load_model(name).family == "decoder"]
+DECODERS = [
+    name
+    for name in NAMES
+    if load_model(name).family == "decoder" and load_model(name).parameters.attention == "standard"
+]
 PHASES = [
     prefill(1, 37),
     prefill(3, 16, 200),

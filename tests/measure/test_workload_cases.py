@@ -36,7 +36,7 @@ def test_what_an_optimised_implementation_does_is_compared_where_a_row_says_it()
     ("change", "reason"),
     [
         ({"model": "gpt9"}, "model `gpt9` is not in the library"),
-        ({"phase": "encode"}, "family decoder, which runs decode"),
+        ({"phase": "encode"}, "is causal; it runs decode"),
     ],
 )
 def test_what_is_not_modelled_says_why(change: dict[str, str], reason: str) -> None:

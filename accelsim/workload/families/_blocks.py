@@ -5,10 +5,10 @@ Each takes the sizes it needs and no family's configuration, so that a new famil
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from accelsim.workload.build import BlockBuilder
+from accelsim.workload.families._routing import UNIFORM, Routing, expected_experts
 from accelsim.workload.phase import Phase, SequenceGroup
 from accelsim.workload.tensor import Role, packed_bytes
 
@@ -19,7 +19,6 @@ __all__ = [
     "add_experts",
     "add_mlp",
     "add_norm",
-    "expected_experts",
 ]
 
 
@@ -36,6 +35,10 @@ class Attention:
     rotary, qk_norm, qkv_bias, output_bias, sinks, causal : bool
         Rotation of query and key, an RMS norm of both, biases, a learned sink per head, and
         whether a token sees only those before it.
+    chunk : int
+        A token sees only its own chunk of so many positions; 0 for all.
+    query_rank : int
+        Rank of a query projection of two matrices with a norm between; 0 for one matrix.
     """
 
     hidden: int
@@ -49,12 +52,17 @@ class Attention:
     output_bias: bool = False
     sinks: bool = False
     causal: bool = True
+    chunk: int = 0
+    query_rank: int = 0
 
     def cached(self, group: SequenceGroup) -> int:
         """Return the past tokens whose keys and values are still needed.
 
-        A window of w tokens covers the new token and the w - 1 before it.
+        A window of w tokens covers the new token and the w - 1 before it; a chunk ends where its
+        multiple is reached.
         """
+        if self.chunk:
+            return group.past_len % self.chunk
         return min(group.past_len, self.window - 1) if self.window else group.past_len
 
 
@@ -70,6 +78,11 @@ class Experts:
         Width of the experts that every token uses, together; 0 without any.
     shared_gate, router_bias, bias : bool
         A learned gate of the shared experts, a bias on the router, biases in the routed experts.
+    routing : Routing
+        How tokens spread over the experts.
+    capacity : float
+        Rows that every expert computes, over the mean; tokens beyond them are dropped.  0 for as
+        many rows as are routed.
     """
 
     experts: int
@@ -79,30 +92,15 @@ class Experts:
     shared_gate: bool = False
     router_bias: bool = False
     bias: bool = False
+    routing: Routing = UNIFORM
+    capacity: float = 0.0
 
-
-def expected_experts(experts: int, top_k: int, tokens: int) -> int:
-    """Return how many experts a batch is expected to use, to the nearest whole one.
-
-    Parameters
-    ----------
-    experts, top_k : int
-        Experts to choose from, and different ones chosen per token.
-    tokens : int
-        Tokens that choose, independently and uniformly.
-
-    Notes
-    -----
-    ``E (1 - (1 - k / E) ** tokens)``: an expert stays idle if no token chooses it.
-
-    Examples
-    --------
-    >>> [expected_experts(8, 2, tokens) for tokens in (1, 4, 64)]
-    [2, 5, 8]
-    """
-    if top_k == experts:
-        return experts
-    return round(-experts * math.expm1(tokens * math.log1p(-top_k / experts)))
+    def rows(self, tokens: int) -> int:
+        """Return the rows that the routed experts compute together."""
+        if not self.capacity:
+            return tokens * self.top_k
+        each = -(-tokens * self.top_k * self.capacity // self.experts)
+        return self.experts * max(1, int(each))
 
 
 def add_norm(body: BlockBuilder, name: str, x: str, rows: int, columns: int, norm: str) -> str:
@@ -153,7 +151,7 @@ def add_experts(
 ) -> str:
     """Add router, dispatch, routed experts, combination, and shared experts if there are any."""
     experts, top_k, width, parts = shape.experts, shape.top_k, shape.width, 1 + gated
-    rows = tokens * top_k
+    rows = shape.rows(tokens)
     logits = body.linear(
         "router", x, tokens, experts, hidden, bias=shape.router_bias, label="router"
     )
@@ -161,8 +159,13 @@ def add_experts(
     indices = body.activation("routing_indices", tokens, top_k, dtype="int32")
     dims = {"tokens": tokens, "experts": experts, "top_k": top_k}
     body.operator("route", "route", dims, (logits,), (weights, indices), "routing")
-    y = body.gather("dispatch", x, indices, (rows, hidden, tokens), label="dispatch")
-    active = expected_experts(experts, top_k, tokens)
+    if rows == tokens * top_k:
+        sent, active = indices, min(rows, expected_experts(experts, top_k, tokens, shape.routing))
+    else:
+        sent, active = body.activation("capacity_indices", rows, dtype="int32"), experts
+        size = packed_bytes(rows, "int32")
+        body.operator("fill", "transfer", {"size_bytes": size}, (indices,), (sent,), "routing")
+    y = body.gather("dispatch", x, sent, (rows, hidden, tokens), label="dispatch")
     y = body.experts(
         "experts_gate_up_proj" if gated else "experts_up_proj", y, rows, parts * width, hidden,
         experts=experts, active=active, bias=shape.bias, shard="n",
@@ -176,7 +179,10 @@ def add_experts(
         experts=experts, active=active, bias=shape.bias, shard="k",
     )  # fmt: skip
     combined = body.activation("combine", tokens, hidden)
-    dims, how = {"rows": tokens, "columns": hidden, "terms": top_k}, {"function": "weighted_sum"}
+    dims = {"rows": tokens, "columns": hidden, "terms": top_k}
+    how: dict[str, object] = {"function": "weighted_sum"}
+    if rows != tokens * top_k:
+        how["window"] = True  # of a capacity's rows only the routed ones are read
     body.operator("combine", "reduce", dims, (y, weights), (combined,), "combine", None, how)
     if not shape.shared_width:
         return combined
@@ -195,11 +201,7 @@ def add_experts(
 def add_cached_attention(body: BlockBuilder, x: str, phase: Phase, shape: Attention) -> str:
     """Add QKV projection, rotation, cache append, attention per group of sequences, output."""
     tokens, d, heads, kv_heads = phase.tokens, shape.head_dim, shape.heads, shape.kv_heads
-    # Query, key and value are one product, as serving kernels run it.
-    qkv = body.linear(
-        "qkv_proj", x, tokens, (heads + 2 * kv_heads) * d, shape.hidden,
-        bias=shape.qkv_bias, shard="n",
-    )  # fmt: skip
+    qkv = _add_projection(body, x, tokens, shape)
     qk = qkv
     if shape.qk_norm:
         weights = (body.vector("q_norm.weight", d), body.vector("k_norm.weight", d))
@@ -219,6 +221,8 @@ def add_cached_attention(body: BlockBuilder, x: str, phase: Phase, shape: Attent
     attributes: dict[str, object] = {"causal": True} if shape.causal else {}
     if shape.window:
         attributes["window"] = shape.window
+    if shape.chunk:
+        attributes["chunk"] = shape.chunk
     context = tuple(
         body.attention(
             f"attention{suffix}", (qk, *cache, *sinks), group.count, heads,
@@ -230,6 +234,28 @@ def add_cached_attention(body: BlockBuilder, x: str, phase: Phase, shape: Attent
     return body.linear(
         "o_proj", context, tokens, shape.hidden, heads * d, bias=shape.output_bias, shard="k"
     )
+
+
+def _add_projection(body: BlockBuilder, x: str, tokens: int, shape: Attention) -> str:
+    """Add query, key and value as one product, as serving kernels run it.
+
+    A query of low rank makes its latent in the first product, and queries in a second one; keys
+    and values are then what the first made besides, and the result stands for both.
+    """
+    query, keys = shape.heads * shape.head_dim, 2 * shape.kv_heads * shape.head_dim
+    if not shape.query_rank:
+        return body.linear(
+            "qkv_proj", x, tokens, query + keys, shape.hidden, bias=shape.qkv_bias, shard="n"
+        )
+    rank = shape.query_rank
+    latent = body.linear("q_a_kv_proj", x, tokens, rank + keys, shape.hidden, bias=shape.qkv_bias)
+    weight = (body.vector("q_a_norm.weight", rank),)
+    normed = body.norm("q_a_norm", latent, tokens, rank, "rmsnorm", weight)
+    q = body.linear("q_b_proj", normed, tokens, query, rank, shard="n")
+    joined = body.activation("qkv", tokens, query + keys)
+    size = packed_bytes(tokens * (query + keys), body.dtypes.activation)
+    body.operator("qkv", "transfer", {"size_bytes": size}, (q, latent), (joined,), "copy")
+    return joined
 
 
 def _add_caches(body: BlockBuilder, phase: Phase, shape: Attention) -> dict[str, tuple[str, str]]:

@@ -11,19 +11,18 @@ from typing import Literal, NamedTuple
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from accelsim.config import Count, Spec, Whole
+from accelsim.config import Count, Nonnegative, Spec, Whole
+from accelsim.workload.families._routing import Routing
 from accelsim.workload.repeat import repeats
 
 __all__ = [
     "DecoderConfig",
     "LayerKind",
-    "active_parameter_count",
     "layer_kinds",
     "layer_plan",
-    "parameter_count",
 ]
 
-LayerType = Literal["full_attention", "sliding_attention"]
+LayerType = Literal["full_attention", "sliding_attention", "chunked_attention"]
 
 
 class LayerKind(NamedTuple):
@@ -31,6 +30,7 @@ class LayerKind(NamedTuple):
 
     sliding: bool
     moe: bool
+    chunked: bool = False
 
 
 class DecoderConfig(Spec):
@@ -76,6 +76,32 @@ class DecoderConfig(Spec):
     tie_word_embeddings: bool = False
     """The output head is the embedding table."""
 
+    lm_head_bias: bool = False
+    """Bias on the output head."""
+    parallel: bool = False
+    """Attention and MLP read the same stream, side by side, rather than one after the other."""
+    parallel_norms: Literal[1, 2] = 1
+    """Norms of a parallel layer: one for both, or one each."""
+    post_norms: bool = False
+    """Norms also after attention and MLP, before their residual sums (Gemma 2)."""
+    bidirectional: bool = False
+    """A token sees also those after it; the model runs ``forward`` passes (LLaDA)."""
+
+    attention: Literal["standard", "latent"] = "standard"
+    """Keys and values of each KV head, or one latent for all heads (MLA)."""
+    q_lora_rank: Count | None = None
+    """Rank of the query projection, two matrices with a norm between; one matrix where absent."""
+    kv_lora_rank: Count | None = None
+    """Width of the latent of keys and values."""
+    qk_nope_head_dim: Count | None = None
+    """Width of a head's key without rotation, of latent attention."""
+    qk_rope_head_dim: Count | None = None
+    """Width of the rotated key that all heads share, of latent attention."""
+    v_head_dim: Count | None = None
+    """Width of a head's value, of latent attention."""
+
+    attention_chunk_size: Count | None = None
+    """A token of a chunked layer attends only within its chunk of so many tokens."""
     sliding_window: Count | None = None
     """A token of a sliding layer attends to at most this many tokens, itself included."""
     layer_types: tuple[LayerType, ...] | None = None
@@ -98,6 +124,11 @@ class DecoderConfig(Spec):
     """Bias on the router."""
     expert_bias: bool = False
     """Biases on the routed experts' matrices."""
+    routing: Routing = Routing()
+    """How tokens spread over the routed experts."""
+    expert_capacity_factor: Nonnegative = 0.0
+    """Rows that every expert computes, over the mean; tokens beyond them are dropped.  0 for as
+    many rows as are routed."""
     decoder_sparse_step: Count = 1
     """Every how many layers there is a mixture of experts rather than a dense MLP."""
     mlp_only_layers: tuple[Whole, ...] = ()
@@ -153,7 +184,18 @@ def _attention_problems(config: DecoderConfig) -> list[str]:
         problems.append("layer_types names sliding_attention, but sliding_window is missing")
     if config.sliding_window and types and "sliding_attention" not in types:
         problems.append("sliding_window is given, but layer_types has no sliding_attention")
-    return problems
+    if ("chunked_attention" in types) != (config.attention_chunk_size is not None):
+        problems.append("layer_types chunked_attention and attention_chunk_size go together")
+    return problems + _latent_problems(config)
+
+
+def _latent_problems(config: DecoderConfig) -> list[str]:
+    sizes = ("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
+    missing = [name for name in sizes if getattr(config, name) is None]
+    if config.attention == "latent":
+        return [f"latent attention needs {', '.join(missing)}"] if missing else []
+    given = [name for name in sizes if name not in missing]
+    return [f"{', '.join(given)} without `attention: latent`"] if given else []
 
 
 def _moe_problems(config: DecoderConfig) -> list[str]:
@@ -171,6 +213,10 @@ def _moe_problems(config: DecoderConfig) -> list[str]:
     unused = sorted(name for name in given if getattr(config, name))
     if not experts and unused:
         problems.append(f"{', '.join(unused)} without num_local_experts")
+    if config.routing.counts and len(config.routing.counts) != experts:
+        problems.append(
+            f"the routing trace counts {len(config.routing.counts)} experts, there are {experts}"
+        )
     if config.shared_expert_gate and not config.shared_width:
         problems.append("shared_expert_gate without shared experts")
     if config.intermediate_size is None and any(not k.moe for k in _kinds(config)):
@@ -185,6 +231,7 @@ def _kinds(config: DecoderConfig) -> tuple[LayerKind, ...]:
     return tuple(
         LayerKind(
             sliding=types[layer % len(types)] == "sliding_attention",
+            chunked=types[layer % len(types)] == "chunked_attention",
             moe=config.num_local_experts > 0
             and layer >= config.first_k_dense_replace
             and layer not in config.mlp_only_layers
@@ -209,52 +256,6 @@ def layer_plan(config: DecoderConfig) -> tuple[tuple[tuple[LayerKind, ...], int]
     >>> dims = dict(hidden_size=8, num_attention_heads=2, intermediate_size=16, vocab_size=32)
     >>> kinds = dict(activation="silu", gated=True, norm="rmsnorm", num_hidden_layers=4)
     >>> layer_plan(DecoderConfig(**dims, **kinds))
-    (((LayerKind(sliding=False, moe=False),), 4),)
+    (((LayerKind(sliding=False, moe=False, chunked=False),), 4),)
     """
     return repeats(layer_kinds(config))
-
-
-def _mlp(config: DecoderConfig, width: int, bias: bool) -> int:
-    """Return the parameters of an MLP of one width."""
-    into = 2 if config.gated else 1
-    biases = into * width + config.hidden_size if bias else 0
-    return (into + 1) * config.hidden_size * width + biases
-
-
-def _expert(config: DecoderConfig) -> int:
-    return _mlp(config, config.moe_intermediate_size or 0, config.expert_bias)
-
-
-def _norm(config: DecoderConfig) -> int:
-    return config.hidden_size * (2 if config.norm == "layernorm" else 1)
-
-
-def _layer(config: DecoderConfig, kind: LayerKind) -> int:
-    h, d = config.hidden_size, config.head_width
-    query, keys = config.num_attention_heads * d, config.kv_heads * d
-    total = h * (query + 2 * keys) + query * h + 2 * _norm(config)
-    total += (query + 2 * keys) * config.qkv_bias + h * config.output_bias
-    total += 2 * d * config.qk_norm + config.num_attention_heads * config.attention_sinks
-    if not kind.moe:
-        return total + _mlp(config, config.intermediate_size or 0, config.mlp_bias)
-    experts = config.num_local_experts
-    total += experts * (_expert(config) + h + config.router_bias)
-    return total + _mlp(config, config.shared_width, False) + h * config.shared_expert_gate
-
-
-@lru_cache(maxsize=1024)
-def parameter_count(config: DecoderConfig) -> int:
-    """Return the number of parameters by a closed form; a tied head counts once."""
-    h = config.hidden_size
-    total = config.vocab_size * h * (1 if config.tie_word_embeddings else 2) + _norm(config)
-    if config.positions == "learned":
-        total += ((config.max_position_embeddings or 0) + config.position_offset) * h
-    return total + sum(_layer(config, kind) for kind in layer_kinds(config))
-
-
-@lru_cache(maxsize=1024)
-def active_parameter_count(config: DecoderConfig) -> int:
-    """Return the parameters that one token uses: all but the routed experts it does not choose."""
-    idle = config.num_local_experts - config.num_experts_per_tok
-    layers = sum(kind.moe for kind in layer_kinds(config))
-    return parameter_count(config) - layers * idle * _expert(config)

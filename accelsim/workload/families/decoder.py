@@ -9,19 +9,24 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from accelsim.errors import ConfigError
 from accelsim.workload.build import BlockBuilder
 from accelsim.workload.conventions import Conventions
 from accelsim.workload.dtypes import Dtypes
-from accelsim.workload.families._blocks import add_norm, expected_experts
+from accelsim.workload.families._blocks import add_norm
 from accelsim.workload.families._decoder_config import (
     DecoderConfig,
     LayerKind,
-    active_parameter_count,
     layer_kinds,
     layer_plan,
+)
+from accelsim.workload.families._decoder_count import (
+    active_parameter_count,
+    latent_shape,
     parameter_count,
 )
 from accelsim.workload.families._decoder_layer import add_layer
+from accelsim.workload.families._routing import expected_experts
 from accelsim.workload.graph import Block, Workload
 from accelsim.workload.phase import Phase
 from accelsim.workload.tensor import Role, packed_bytes
@@ -39,7 +44,7 @@ __all__ = [
 ]
 
 Config: Final = DecoderConfig
-PHASES: Final = ("decode", "prefill", "mixed")
+PHASES: Final = ("decode", "prefill", "mixed", "forward")
 
 _BF16: Final = Dtypes()
 _DEFAULT: Final = Conventions()
@@ -91,13 +96,15 @@ def build(
     >>> [(block.name, block.count) for block in build(config, decode(1, 15)).blocks]
     [('embedding', 1), ('layers', 4), ('head', 1)]
     """
+    if phase.kind == "forward" and not config.bidirectional:
+        raise ConfigError(f"`{name}` is causal; it runs decode, prefill and mixed", path="phase")
     learned = config.positions == "learned"
     select = conventions.logits == "last" and phase.tokens != phase.batch
     return Workload(
         name=name,
         blocks=(
             _embedding(config, phase, dtypes),
-            *_layers(config, phase, dtypes),
+            *_layers(config, phase, dtypes, conventions.mla),
             _head(config, phase, dtypes, select),
         ),
         parameters=parameter_count(config),
@@ -120,7 +127,12 @@ def _conventions(config: DecoderConfig, phase: Phase, chosen: Conventions) -> di
         "attention": "full; masked MACs counted apart",
     }
     if config.num_local_experts:
-        conventions["routing"] = "uniform and independent over experts"
+        conventions["routing"] = str(config.routing)
+        if config.expert_capacity_factor:
+            conventions["capacity"] = f"{config.expert_capacity_factor:g}; tokens beyond dropped"
+    if config.attention == "latent":
+        absorbed = any(map(latent_shape(config, chosen.mla).absorbs, phase.groups))
+        conventions["mla"] = "absorbed" if absorbed else "expanded"
     limit = config.max_position_embeddings
     if limit and phase.longest > limit:
         conventions["positions"] = f"{phase.longest} tokens, beyond the model's {limit}"
@@ -129,10 +141,16 @@ def _conventions(config: DecoderConfig, phase: Phase, chosen: Conventions) -> di
 
 def _kv_bytes(config: DecoderConfig, dtypes: Dtypes, *, sliding: bool) -> int:
     """Return KV bytes per token over the full layers, or per sequence over full windows."""
-    layers = sum(kind.sliding == sliding for kind in layer_kinds(config))
-    tokens = (config.sliding_window or 1) - 1 if sliding else 1
-    elements = layers * tokens * 2 * config.kv_heads * config.head_width
-    return packed_bytes(elements, dtypes.kv_cache)
+    kinds = layer_kinds(config)
+    if config.attention == "latent":
+        each = latent_shape(config).cached
+    else:
+        each = 2 * config.kv_heads * config.head_width
+    tokens = sum(not (kind.sliding or kind.chunked) for kind in kinds)
+    if sliding:
+        tokens = sum(kind.sliding for kind in kinds) * ((config.sliding_window or 1) - 1)
+        tokens += sum(kind.chunked for kind in kinds) * ((config.attention_chunk_size or 1) - 1)
+    return packed_bytes(tokens * each, dtypes.kv_cache)
 
 
 def _embedding(config: DecoderConfig, phase: Phase, dtypes: Dtypes) -> Block:
@@ -156,7 +174,7 @@ def _embedding(config: DecoderConfig, phase: Phase, dtypes: Dtypes) -> Block:
     return body.block(1, {"hidden": x}, _shared(config))
 
 
-def _layers(config: DecoderConfig, phase: Phase, dtypes: Dtypes) -> tuple[Block, ...]:
+def _layers(config: DecoderConfig, phase: Phase, dtypes: Dtypes, form: str) -> tuple[Block, ...]:
     plan = layer_plan(config)
     blocks = []
     for number, (kinds, count) in enumerate(plan):
@@ -164,7 +182,7 @@ def _layers(config: DecoderConfig, phase: Phase, dtypes: Dtypes) -> tuple[Block,
         x = body.activation("hidden", phase.tokens, config.hidden_size)
         for place, kind in enumerate(kinds):
             body.prefix = "" if len(kinds) == 1 else f"{place}."
-            x = add_layer(body, config, kind, phase, x)
+            x = add_layer(body, config, kind, phase, x, form)
         blocks.append(body.block(count, {"hidden": x}))
     return tuple(blocks)
 
@@ -185,7 +203,10 @@ def _head(config: DecoderConfig, phase: Phase, dtypes: Dtypes, select: bool) -> 
     )
     logits = body.activation("lm_head", m, rows)
     dims = {"batch": 1, "m": m, "n": rows, "k": h}
-    body.operator("lm_head", "matmul", dims, (x, weight), (logits,), "lm_head", "n")
+    inputs: tuple[str, ...] = (x, weight)
+    if config.lm_head_bias:
+        inputs += (body.vector("lm_head.bias", rows),)
+    body.operator("lm_head", "matmul", dims, inputs, (logits,), "lm_head", "n")
     return body.block(1, shared=_shared(config))
 
 

@@ -316,7 +316,9 @@ def _end(config: EncoderConfig, phase: Phase, dtypes: Dtypes) -> tuple[Block, ..
         rows = config.vocab_size
         table = body.tensor(_TABLE, (rows, h), dtypes.embedding_dtype, Role.WEIGHT)
         logits = body.activation("lm_head", tokens, rows)
-        inputs = (x, table) + (body.vector("lm_head.bias", rows),) * config.head_bias
+        inputs: tuple[str, ...] = (x, table)
+        if config.head_bias:
+            inputs += (body.vector("lm_head.bias", rows),)
         dims = {"batch": 1, "m": tokens, "n": rows, "k": h}
         body.operator("lm_head", "matmul", dims, inputs, (logits,), "linear", "n")
     shared = frozenset({_TABLE}) if config.head in ("mlm", "lm") else frozenset[str]()

@@ -61,9 +61,11 @@ def check(operator: Operator, tensors: Mapping[str, Tensor]) -> None:
     weighted = tensors[right].role is Role.WEIGHT
     if not weighted and len(operator.inputs) != 2:
         raise GraphError(f"matmul `{operator.name}`: without a weight it has two inputs, A and B")
-    # A product of activations may read a part of a fused tensor (the query of a QKV).
+    # A product of activations may read a part of a fused tensor (the query of a QKV), and so may
+    # a linear layer with the attribute `part`.
     a, b = dims["batch"] * dims["m"] * dims["k"], matrices * dims["k"] * dims["n"]
-    require_elements(operator, tensors, left, a, exactly=weighted)
+    whole = weighted and not operator.attributes.get("part")
+    require_elements(operator, tensors, left, a, exactly=whole)
     require_elements(operator, tensors, (right,), b, exactly=weighted)
     for bias in biases:
         require_elements(operator, tensors, (bias,), matrices * dims["n"])

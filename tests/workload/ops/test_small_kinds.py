@@ -51,7 +51,7 @@ def test_example_by_hand(kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "changes", "text"),
     [
-        ("norm", {"attributes": {"function": "batchnorm"}}, "legal: batchnorm, groupnorm"),
+        ("norm", {"attributes": {"function": "weightnorm"}}, "legal: batchnorm, groupnorm"),
         ("norm", {"dims": {"rows": 4, "columns": 15}}, "elements"),
         ("elementwise", {"attributes": {}}, "attribute function is None"),
         ("elementwise", {"dims": {"rows": 4, "columns": 16, "operands": 3}}, "3 operands"),
