@@ -151,10 +151,10 @@ def test_a_weight_cannot_be_written() -> None:
 
 
 def test_a_carried_stream_keeps_its_shape() -> None:
-    """What feeds the next repetition has the shape that the body reads."""
+    """What feeds the next repetition has as many elements as the body reads."""
     graph = block_of(elementwise("a", ("x",), "y"), count=2, carry={"x": "y"})
     validate(graph)
-    narrow = Tensor("x", (64,), "bf16", Role.ACTIVATION)
+    narrow = Tensor("x", (65,), "bf16", Role.ACTIVATION)
     block = replace(graph.blocks[0], tensors={**graph.blocks[0].tensors, "x": narrow})
     with pytest.raises(GraphError, match="carry `x`"):
         validate(replace(graph, blocks=(block,)))

@@ -12,7 +12,14 @@ from typing import Any
 from accelsim.workload.build import BlockBuilder
 from accelsim.workload.frozen import EMPTY
 
-__all__ = ["Dense", "add_cross_attention", "add_plain_norm", "add_self_attention", "add_sum"]
+__all__ = [
+    "Dense",
+    "add_cross_attention",
+    "add_plain_norm",
+    "add_qk_norm",
+    "add_self_attention",
+    "add_sum",
+]
 
 
 @dataclass(frozen=True, slots=True)

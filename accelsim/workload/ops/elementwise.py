@@ -16,7 +16,8 @@ __all__ = ["DIMS", "OPS_PER_ELEMENT", "OPTIONAL_DIMS", "REDUCED", "check", "coun
 DIMS: Final = ("rows", "columns", "operands")
 """Rows and columns of the output, and input values per output element.
 
-Attribute: ``function``.  The operands are one input each, or all parts of a single input (the
+Attributes: ``function``, and ``part`` (bool: of operands after the first only a part is used, as
+of the shifts and scales that one layer makes for several uses).  The operands are one input each, or all parts of a single input (the
 two halves of a fused gate and up projection).
 """
 OPTIONAL_DIMS: Final = ()
@@ -69,6 +70,8 @@ def check(operator: Operator, tensors: Mapping[str, Tensor]) -> None:
         )
     for name in operator.inputs[1:]:
         # A smaller operand is broadcast, of a larger one a part is read (the gate of a fused one).
+        if operator.attributes.get("part"):
+            continue
         if tensors[name].elements < size and size % tensors[name].elements:
             require_elements(operator, tensors, (name,), size)
     require_elements(operator, tensors, operator.outputs, size)
