@@ -1,0 +1,89 @@
+"""Parts of networks for images: convolutions with batch norm, pooling, classifiers, patches."""
+
+from __future__ import annotations
+
+from accelsim.errors import ConfigError
+from accelsim.workload.build import BlockBuilder
+from accelsim.workload.families._image import Image
+from accelsim.workload.phase import Extent
+
+__all__ = ["add_classifier", "add_conv_bn", "add_pool", "conv_bn_parameters", "patches_of"]
+
+
+def add_conv_bn(
+    body: BlockBuilder, name: str, x: str, image: Image, channels: tuple[int, int], kernel: int,
+    *, stride: int = 1, groups: int = 1, activation: str = "relu",
+) -> tuple[str, Image]:  # fmt: skip
+    """Add a convolution without bias, batch norm and a function; return result and sizes.
+
+    The padding is half the kernel, so that a stride of 1 keeps the sizes.
+    """
+    padding = (kernel - 1) // 2
+    height, width = ((side + 2 * padding - kernel) // stride + 1 for side in image.size)
+    made = Image(image.batch, height, width)
+    x = body.conv(
+        name, x, image.batch, channels, image.size, (kernel, kernel), stride=stride,
+        padding=padding, groups=groups, bias=False, shard="groups" if groups > 1 else None,
+    )  # fmt: skip
+    weights = (
+        body.vector(f"{name}.bn.weight", channels[1]), body.vector(f"{name}.bn.bias", channels[1])
+    )  # fmt: skip
+    x = body.norm(f"{name}.bn", x, made.rows, channels[1], "batchnorm", weights)
+    if activation:
+        x = body.elementwise(
+            f"{name}.{activation}", activation, (x,), made.rows, channels[1], label="activation"
+        )
+    return x, made
+
+
+def conv_bn_parameters(channels: tuple[int, int], kernel: int, groups: int = 1) -> int:
+    """Return the parameters of a convolution without bias and its batch norm."""
+    inside, outside = channels
+    return outside * (inside // groups) * kernel * kernel + 2 * outside
+
+
+def add_pool(
+    body: BlockBuilder, name: str, x: str, image: Image, channels: int, *, kernel: int = 3,
+    stride: int = 2, function: str = "max",
+) -> tuple[str, Image]:  # fmt: skip
+    """Add a pooling with a padding of half the kernel; return result and sizes."""
+    padding = (kernel - 1) // 2
+    height, width = ((side + 2 * padding - kernel) // stride + 1 for side in image.size)
+    made = Image(image.batch, height, width)
+    y = body.activation(name, image.batch, channels, height, width)
+    dims = {"rows": made.rows, "columns": channels, "terms": kernel * kernel}
+    attributes = {"function": function, "window": True}
+    body.operator(name, "reduce", dims, (x,), (y,), "pool", None, attributes)
+    return y, made
+
+
+def add_classifier(
+    body: BlockBuilder, x: str, image: Image, channels: int, classes: int, *, norm: bool = False
+) -> str:
+    """Add the mean over all positions, a layer norm where there is one, and a linear layer."""
+    y = body.activation("pool", image.batch, channels)
+    dims = {"rows": image.batch, "columns": channels, "terms": image.positions}
+    body.operator("pool", "reduce", dims, (x,), (y,), "pool", None, {"function": "mean"})
+    if norm:
+        weights = (body.vector("norm.weight", channels), body.vector("norm.bias", channels))
+        y = body.norm("norm", y, image.batch, channels, "layernorm", weights)
+    return body.linear("classifier", y, image.batch, classes, channels, bias=True)
+
+
+def patches_of(extent: Extent, patch: int, name: str) -> tuple[int, int]:
+    """Return how many patches of an image there are along height and width.
+
+    Raises
+    ------
+    ConfigError
+        If the image is no whole number of patches, or a video.
+    """
+    for side, size in (("height", extent.height), ("width", extent.width)):
+        if size % patch:
+            raise ConfigError(
+                f"{size} is no multiple of the {patch} pixels of a patch of `{name}`",
+                path=f"workload.{side}",
+            )
+    if extent.frames > 1:
+        raise ConfigError(f"`{name}` sees images, not videos", path="workload.frames")
+    return extent.height // patch, extent.width // patch
