@@ -44,13 +44,13 @@ def conv_bn_parameters(channels: tuple[int, int], kernel: int, groups: int = 1) 
 
 def add_pool(
     body: BlockBuilder, name: str, x: str, image: Image, channels: int, *, kernel: int = 3,
-    stride: int = 2, function: str = "max",
+    stride: int = 2, function: str = "max", dtype: str = "",
 ) -> tuple[str, Image]:  # fmt: skip
     """Add a pooling with a padding of half the kernel; return result and sizes."""
     padding = (kernel - 1) // 2
     height, width = ((side + 2 * padding - kernel) // stride + 1 for side in image.size)
     made = Image(image.batch, height, width)
-    y = body.activation(name, image.batch, channels, height, width)
+    y = body.activation(name, image.batch, channels, height, width, dtype=dtype)
     dims = {"rows": made.rows, "columns": channels, "terms": kernel * kernel}
     attributes = {"function": function, "window": True}
     body.operator(name, "reduce", dims, (x,), (y,), "pool", None, attributes)

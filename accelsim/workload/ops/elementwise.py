@@ -62,7 +62,8 @@ def check(operator: Operator, tensors: Mapping[str, Tensor]) -> None:
     require_inputs(operator, 1, operands)
     if len(operator.inputs) == 1:
         # Rotary embedding reads the query and key columns of a fused QKV.
-        require_elements(operator, tensors, operator.inputs, size * operands, exactly=False)
+        if not operator.attributes.get("part"):  # a resize reads its smaller map again and again
+            require_elements(operator, tensors, operator.inputs, size * operands, exactly=False)
     elif len(operator.inputs) != operands:
         raise GraphError(
             f"elementwise `{operator.name}`: {operands} operands are one input or {operands},"
@@ -81,7 +82,8 @@ def counts(operator: Operator, tensors: Mapping[str, Tensor]) -> Counts:
     """Return the counts; a smaller operand is broadcast and read once."""
     size = operator.dims["rows"] * operator.dims["columns"]
     if len(operator.inputs) == 1:
-        reads = [(tensors[operator.inputs[0]], size * operator.dims["operands"])]
+        source = tensors[operator.inputs[0]]
+        reads = [(source, min(source.elements, size * operator.dims["operands"]))]
     else:
         reads = [(tensors[n], min(size, tensors[n].elements)) for n in operator.inputs]
     return tally(
