@@ -6,7 +6,7 @@ A model name, a phase and number formats give a `Workload`; `totals` and `flop_s
 from accelsim.workload.conventions import Conventions
 from accelsim.workload.counts import Counts, flop_split, totals
 from accelsim.workload.dtypes import Dtypes
-from accelsim.workload.generation import Generation, Stage, generation, generation_totals
+from accelsim.workload.generation import generation
 from accelsim.workload.graph import (
     Block,
     Operator,
@@ -27,6 +27,7 @@ from accelsim.workload.phase import (
     prefill,
 )
 from accelsim.workload.request import Request, phase_of, read_request
+from accelsim.workload.stages import Generation, Stage, generation_totals
 from accelsim.workload.tensor import (
     DTYPE_BITS,
     Role,

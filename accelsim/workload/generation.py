@@ -7,120 +7,19 @@ x network, and a decoder; caching, distillation and speculation change how often
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
-from accelsim.errors import ConfigError
-from accelsim.workload.conventions import Conventions
-from accelsim.workload.counts import Counts, totals
 from accelsim.workload.families import family
 from accelsim.workload.families.pipeline import PipelineConfig, StageConfig
-from accelsim.workload.graph import Workload
-from accelsim.workload.model import ModelSpec, load_model, workload
+from accelsim.workload.model import ModelSpec, load_model
 from accelsim.workload.phase import Phase, decode, prefill
 from accelsim.workload.request import Request, phase_of
+from accelsim.workload.stages import DENOISE, Generation, Origin, Stage, build_stage
 
-__all__ = [
-    "DENOISE",
-    "Generation",
-    "Origin",
-    "Stage",
-    "build_stage",
-    "generation",
-    "generation_totals",
-]
+__all__ = ["generation"]
 
-DENOISE = "denoise"
-"""Name of the stage that runs once per step."""
 SEGMENTS = 8
 """Decoding is counted in so many stretches of tokens, each at the length of its middle."""
-
-
-class Origin(NamedTuple):
-    """What a workload is built from."""
-
-    model: ModelSpec[Any]
-    phase: Phase
-    conventions: Conventions
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A pass that runs a number of times.
-
-    Parameters
-    ----------
-    name : str
-        What it does: ``prefill``, ``decode``, ``denoise``, ``text``, ``image``, ...
-    workload : Workload
-        One pass.
-    times : int
-        How often it runs, at least 1.
-    origin : Origin, optional
-        What the workload was built from, for transforms that need it in another size.
-    """
-
-    name: str
-    workload: Workload
-    times: int
-    origin: Origin | None = None
-
-    def __post_init__(self) -> None:
-        if self.times < 1:
-            raise ConfigError(f"stage `{self.name}` runs {self.times} times, at least 1 is needed")
-
-    def rebuilt(self, phase: Phase) -> Stage:
-        """Return the stage with another pass of the same model.
-
-        Raises
-        ------
-        ConfigError
-            If the stage does not know its model, or the model does not run such a pass.
-        """
-        if self.origin is None:
-            raise ConfigError(f"stage `{self.name}` has no model to build another pass of")
-        return build_stage(self.name, self.origin._replace(phase=phase), self.times)
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """Stages that run one after the other.
-
-    Parameters
-    ----------
-    name : str
-        Name of the model.
-    stages : tuple of Stage
-        In order; those of equal passes may interleave in reality (full and cached steps).
-    outputs : int
-        What comes of it: tokens of text, or images and videos.
-    """
-
-    name: str
-    stages: tuple[Stage, ...]
-    outputs: int
-
-    def named(self, name: str) -> tuple[Stage, ...]:
-        """Return the stages of a name, or of a name with a suffix after a dot."""
-        return tuple(s for s in self.stages if s.name.partition(".")[0] == name)
-
-    def with_stages(self, *stages: Stage) -> Generation:
-        """Return the same generation of other stages; those that never run are left out."""
-        return replace(self, stages=stages)
-
-
-def build_stage(name: str, origin: Origin, times: int) -> Stage:
-    """Return the stage that runs a pass of a model."""
-    built = workload(origin.model, origin.phase, conventions=origin.conventions)
-    return Stage(name, built, times, origin)
-
-
-def generation_totals(generation: Generation) -> Counts:
-    """Return work and traffic of the whole generation."""
-    total = Counts()
-    for stage in generation.stages:
-        total += totals(stage.workload) * stage.times
-    return total
 
 
 def generation(
@@ -148,7 +47,8 @@ def generation(
     A decoder runs a prefill, which makes the first token, and a step for each further one; steps
     are grouped into `SEGMENTS` stretches of an odd number of tokens each, counted at the middle,
     which is exact for everything that is linear in the cached length.  A network without cache
-    runs ``steps`` times over ``guidance`` inputs per request.
+    runs ``steps`` times over ``guidance`` inputs per request; a masked diffusion language model
+    over prompt and answer together, one step per token unless ``steps`` says otherwise.
 
     Raises
     ------
@@ -159,6 +59,11 @@ def generation(
     outputs = batch
     if isinstance(spec.parameters, PipelineConfig):
         stages = list(_pipeline(spec.parameters, batch, seq_len, request))
+    elif getattr(spec.parameters, "bidirectional", False):
+        steps = request.steps or request.output_len
+        whole = seq_len + request.output_len
+        stages = [_denoising(spec, batch, whole, request.model_copy(update={"steps": steps}))]
+        outputs = batch * request.output_len
     elif "decode" in family(spec.family).PHASES:
         stages, outputs = list(_text(spec, batch, seq_len, request)), batch * request.output_len
     else:
@@ -207,7 +112,7 @@ def _pipeline(
     }
     for stage in config.stages:
         model = load_model(stage.model)
-        asked = replace_fields(request, sizes | {"context_len": _context(stage, request)})
+        asked = request.model_copy(update=sizes | {"context_len": _context(stage, request)})
         inputs = batch * (guidance if stage.guided else 1)
         phase = phase_of(model, "forward", inputs, stage.seq_len or seq_len, asked)
         times = steps if stage.times == "steps" else stage.times
@@ -216,8 +121,3 @@ def _pipeline(
 
 def _context(stage: StageConfig, request: Request) -> int | None:
     return stage.context_len or request.context_len
-
-
-def replace_fields(request: Request, changes: dict[str, Any]) -> Request:
-    """Return the request with other values of some fields."""
-    return request.model_copy(update=changes)

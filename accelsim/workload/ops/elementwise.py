@@ -17,8 +17,8 @@ DIMS: Final = ("rows", "columns", "operands")
 """Rows and columns of the output, and input values per output element.
 
 Attributes: ``function``, and ``part`` (bool: of operands after the first only a part is used, as
-of the shifts and scales that one layer makes for several uses).  The operands are one input each, or all parts of a single input (the
-two halves of a fused gate and up projection).
+of the shifts and scales that one layer makes for several uses).  The operands are one input each,
+or all parts of a single input (the two halves of a fused gate and up projection).
 """
 OPTIONAL_DIMS: Final = ()
 REDUCED: Final[frozenset[str]] = frozenset()

@@ -117,11 +117,15 @@ def keep_blocks(workload: Workload, counts: Mapping[str, int]) -> Workload:
         )
     kept: list[Block] = []
     made: set[str] = set(workload.inputs)
+    stale: set[str] = set()  # streams that a block left out would have changed
     missing: list[str] = []
     for block in workload.blocks:
         count = min(block.count, counts.get(block.name, block.count))
         if not count:
+            stale |= block.carry.keys()
             continue
+        block = _from_cache(block, stale)
+        stale -= block.carry.keys()
         kept.append(replace(block, count=count))
         own = {name for operator in block.operators for name in operator.outputs}
         for operator in block.operators:
@@ -139,3 +143,24 @@ def keep_blocks(workload: Workload, counts: Mapping[str, int]) -> Workload:
         outputs=tuple(o for o in workload.outputs if any(o in b.tensors for b in kept)),
     )
     return replace(left, idle_parameters=workload.parameters - weight_elements(left))
+
+
+def _from_cache(block: Block, stale: set[str]) -> Block:
+    """Return a block that reads the stale streams from what an earlier pass has cached."""
+    made = {name for operator in block.operators for name in operator.outputs}
+    names = {
+        name: f"{block.name}.cached.{name}"
+        for name in block.tensors
+        if name in stale and name not in made
+    }
+    if not names:
+        return block
+    tensors = {
+        names.get(name, name): replace(tensor, name=names.get(name, name))
+        for name, tensor in block.tensors.items()
+    }
+    operators = tuple(
+        replace(o, inputs=tuple(names.get(name, name) for name in o.inputs))
+        for o in block.operators
+    )
+    return replace(block, tensors=tensors, operators=operators)

@@ -8,7 +8,7 @@ from accelsim.config import Spec
 from accelsim.workload.graph import Workload
 
 if TYPE_CHECKING:
-    from accelsim.workload.generation import Generation
+    from accelsim.workload.stages import Generation
 
 __all__ = ["Transform"]
 
