@@ -70,6 +70,9 @@ class Work:
         Multiply-accumulates and elementwise operations.
     heads, kv_heads, q_len, kv_len, head_dim, value_dim, causal
         Attention only: ``batch`` sequences, query and KV heads, new and attended tokens.
+    kv_seen
+        Mean tokens that a query attends to where a window or a block mask leaves fewer than the
+        causal mask does; 0 where none does.
     """
 
     kind: str
@@ -95,6 +98,7 @@ class Work:
     head_dim: int = 0
     value_dim: int = 0
     causal: bool = False
+    kv_seen: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,9 +230,11 @@ class Gpu(Unit):
         peak, *scalars = self._rate(work.dtype)
         value_dim = work.value_dim or work.head_dim
         moved = work.weight_bytes + work.kv_bytes + work.input_bytes + work.output_bytes
+        # Blocks that a mask leaves out are not computed: the rest is dense.
+        attended, causal = (work.kv_seen, False) if work.kv_seen else (work.kv_len, work.causal)
         seconds, tile, split, computed, blocks = attention(
-            work.batch, work.heads, work.kv_heads, work.q_len, work.kv_len,
-            work.head_dim, value_dim, work.causal, moved,
+            work.batch, work.heads, work.kv_heads, work.q_len, attended,
+            work.head_dim, value_dim, causal, moved,
             self.sms, peak, self.vector_flops,
             self.sms * self.special_per_clock * self.frequency_hz, bandwidth, *scalars,
         )  # fmt: skip
@@ -296,8 +298,8 @@ def _width(dtype: str) -> int:
 
 def _unmasked(work: Work) -> int:
     """Return the query-key pairs of an attention that its causal mask leaves."""
-    pairs = work.q_len * work.kv_len
-    if work.causal:
+    pairs = work.q_len * (work.kv_seen or work.kv_len)
+    if work.causal and not work.kv_seen:
         pairs -= work.q_len * (work.q_len - 1) // 2
     return work.batch * work.heads * pairs
 

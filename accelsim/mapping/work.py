@@ -7,6 +7,7 @@ from typing import Final
 
 from accelsim.cost import Work
 from accelsim.workload import Counts, Operator, Role, Tensor
+from accelsim.workload.ops.attention import unmasked_pairs
 from accelsim.workload.ops.conv import positions
 from accelsim.workload.tensor import compute_dtype, dtype_bits
 
@@ -21,6 +22,9 @@ _GRID: Final[Mapping[str, tuple[str, str]]] = {
     "reduce": ("rows", "columns"),
     "route": ("tokens", "experts"),
 }
+
+_MASKS: Final = frozenset({"window", "chunk", "density"})
+"""Attributes by which an attention leaves out more than the causal mask does."""
 
 
 def work_of(
@@ -75,7 +79,15 @@ def work_of(
         q_len=whole.get("q_len", 0), kv_len=whole.get("kv_len", 0),
         head_dim=whole.get("head_dim", 0), value_dim=whole.get("value_dim", 0),
         causal=bool(operator.attributes.get("causal", False)),
+        kv_seen=_seen(operator),
     )  # fmt: skip
+
+
+def _seen(operator: Operator) -> int:
+    """Return the mean keys of a query where a window, a chunk or a mask leaves some out."""
+    if operator.kind != "attention" or not operator.attributes.keys() & _MASKS:
+        return 0
+    return max(1, -(-unmasked_pairs(operator) // operator.dims["q_len"]))
 
 
 def _second_operand(operator: Operator, tensors: Mapping[str, Tensor]) -> str | None:

@@ -7,6 +7,7 @@ x network, and a decoder; caching, distillation and speculation change how often
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from accelsim.workload.families import family
@@ -71,7 +72,19 @@ def generation(
     made = Generation(spec.name, tuple(stages), outputs)
     for transform in spec.transforms:
         made = transform.schedule(made)
-    return made
+    return _applied(made, spec) if spec.family == "pipeline" else made
+
+
+def _applied(made: Generation, spec: ModelSpec[Any]) -> Generation:
+    """Return a pipeline with its denoising passes as the transforms leave them."""
+    stages = []
+    for stage in made.stages:
+        built = stage.workload
+        if stage.name.partition(".")[0] == DENOISE:
+            for transform in spec.transforms:
+                built = transform.apply(built)
+        stages.append(replace(stage, workload=built))
+    return made.with_stages(*stages)
 
 
 def _text(spec: ModelSpec[Any], batch: int, seq_len: int, request: Request) -> Iterator[Stage]:
