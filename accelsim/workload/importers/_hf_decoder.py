@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from accelsim.errors import nearest
 from accelsim.workload.importers._hf_fields import Fields
+from accelsim.workload.importers._hf_more_decoders import MORE_TYPES
 
 __all__ = ["MODEL_TYPES"]
 
@@ -248,6 +249,7 @@ def _gpt_oss(fields: Fields) -> dict[str, Any]:
 
 
 MODEL_TYPES: Final[Mapping[str, Callable[[Fields], dict[str, Any]]]] = {
+    **MORE_TYPES,
     "gpt2": _gpt2,
     "gpt_bigcode": _gpt_bigcode,
     "gpt_oss": _gpt_oss,
