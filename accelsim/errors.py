@@ -50,7 +50,8 @@ def nearest(name: str, candidates: Iterable[str]) -> str:
     guess = f"did you mean `{close[0]}`? " if close else ""
     if not legal:
         return guess.strip()
-    shown = ", ".join(legal[:24]) + (f", ... ({len(legal)} in all)" if len(legal) > 24 else "")
+    few = len(legal) <= 60  # all kinds of configuration are listed, not all models
+    shown = ", ".join(legal if few else [*legal[:24], f"... ({len(legal)} in all)"])
     return f"{guess}Legal: {shown}"
 
 

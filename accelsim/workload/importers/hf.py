@@ -74,7 +74,7 @@ def model_types() -> tuple[str, ...]:
     >>> "llama" in model_types()
     True
     """
-    return tuple(sorted(_known()))
+    return tuple(sorted({key.partition(":")[0] for key in _known()}))
 
 
 def _dtypes(fields: Fields, model_type: str) -> Dtypes:
@@ -148,7 +148,9 @@ def from_hf_config(source: str | Path | Mapping[str, Any], name: str = "") -> Im
         )
     fields = Fields(tree)
     model_type = str(fields.get(key))
-    known = _known().get(model_type)
+    # One type may be two families: T5 with its decoder and without.
+    named = fields.get("architectures") or [""]
+    known = _known().get(f"{model_type}:{named[0]}") or _known().get(model_type)
     if known is None:
         raise UnknownNameError(key, model_type, model_types(), tree.locate((key,)))
     values, dtypes = known.read(fields), _dtypes(fields, model_type)
