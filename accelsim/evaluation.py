@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from accelsim import arch as architectures
@@ -24,6 +25,8 @@ from accelsim.workload import (
     read_request,
     workload,
 )
+from accelsim.workload.serial import is_graph
+from accelsim.workload.serial import load as load_graph
 
 __all__ = ["evaluate", "evaluate_generation", "simulate_workload"]
 
@@ -46,7 +49,8 @@ def evaluate(
     Parameters
     ----------
     model, arch, mapping : str
-        Library names, or paths of YAML files.
+        Library names, or paths of YAML files; the model may also be a saved graph, whose phase
+        and sizes are its own.
     phase : {"prefill", "decode", "mixed", "forward"}
         Prefill processes `seq_len` new tokens per sequence; decode one new token per sequence
         after `seq_len` cached ones; mixed decodes `batch` sequences so while one more sequence
@@ -84,11 +88,16 @@ def evaluate(
     architecture = architectures.load(arch, split["arch"])
     policy = policies.load(mapping, split["mapping"])
     share = _microbatch(policy, batch)
-    described = load_model(model, split["model"])
     asked = read_request(split["workload"])
-    passed = phase_of(described, phase, share, seq_len, asked)
+    if is_graph(model):
+        built = _saved(model, Path(model).stat().st_mtime_ns, split)
+        phase = built.phase.partition(" ")[0]
+    else:
+        described = load_model(model, split["model"])
+        passed = phase_of(described, phase, share, seq_len, asked)
+        built = _workload(described, passed, asked.conventions)
     return simulate_workload(
-        _workload(described, passed, asked.conventions), architecture, policy,
+        built, architecture, policy,
         point=_point(model, arch, mapping, phase, batch, seq_len, overrides),
         engine=engine, check=check, exact=exact,
     )  # fmt: skip
@@ -197,6 +206,21 @@ def simulate_workload(
 @lru_cache(maxsize=512)
 def _workload(model: ModelSpec[Any], phase: Phase, conventions: Conventions) -> Workload:
     return workload(model, phase, conventions=conventions)
+
+
+@lru_cache(maxsize=32)
+def _read_graph(path: str, modified_ns: int) -> Workload:
+    return load_graph(path)
+
+
+def _saved(path: str, modified_ns: int, split: Mapping[str, Mapping[str, Any]]) -> Workload:
+    """Return a saved graph, which has its sizes and takes no others."""
+    for head in ("model", "workload"):
+        for name in split[head]:
+            raise ConfigError(
+                f"`{path}` is a saved graph, whose sizes are fixed", path=f"{head}.{name}"
+            )
+    return _read_graph(path, modified_ns)
 
 
 def _split(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -16,12 +16,14 @@ import typer
 from typer.core import TyperGroup
 
 from accelsim._version import __version__
+from accelsim.cli.graph import graphs
+from accelsim.cli.imports import imports
 from accelsim.cli.library import list_names, show
 from accelsim.cli.run import run
 from accelsim.cli.schemas import schemas
 from accelsim.cli.sweep import merge, pareto, sweep
 from accelsim.cli.trace import trace
-from accelsim.cli.validate import cases, write_report
+from accelsim.cli.validate import cases, write_report, write_workload_report
 from accelsim.errors import AccelsimError
 
 __all__ = ["app", "main"]
@@ -91,9 +93,12 @@ app.command(short_help="Merge the stores of a sweep's shards.")(merge)
 app.command(short_help="Write one point's timeline for ui.perfetto.dev.")(trace)
 app.command("list", short_help="List designs and kinds by name.")(list_names)
 app.command(short_help="Show a design, each parameter with its source.")(show)
+app.add_typer(imports, name="import")
+app.add_typer(graphs, name="graph")
 app.add_typer(_checks, name="validate")
 _checks.command()(cases)
 _checks.command("report")(write_report)
+_checks.command("workloads")(write_workload_report)
 app.command(short_help="Write JSON Schemas for editors.")(schemas)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from accelsim.measure.cases._case import Case
 
-__all__ = ["cases", "write_report"]
+__all__ = ["cases", "write_report", "write_workload_report"]
 
 
 def cases(
@@ -55,6 +55,22 @@ def write_report(
     from accelsim.report.accuracy import write_accuracy
 
     pages = write_accuracy(folder, output)
+    if as_json:
+        print_json({"pages": pages})
+        return
+    write("\n".join(map(place, pages)) + "\n")
+
+
+def write_workload_report(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the pages.")] = Path(
+        "reports/workloads"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Compare counts of workloads with what publications print, and write the pages."""
+    from accelsim.report.workloads import write_workloads
+
+    pages = write_workloads(output)
     if as_json:
         print_json({"pages": pages})
         return

@@ -9,13 +9,17 @@ from accelsim.workload import (
     Conventions,
     Dtypes,
     Phase,
+    Request,
     Role,
     SequenceGroup,
     decode,
     flop_split,
+    generation,
+    generation_totals,
     load_model,
     mixed,
     model_names,
+    phase_of,
     prefill,
     resident_bytes,
     totals,
@@ -27,11 +31,32 @@ from tests.workload import closed_form
 
 EVERY = Conventions(logits="all")
 NAMES = model_names()
-DECODERS = [
-    name
+PASSES = [
+    (name, kind)
     for name in NAMES
-    if load_model(name).family == "decoder" and load_model(name).parameters.attention == "standard"
+    if load_model(name).family != "pipeline"
+    for kind in family(load_model(name).family).PHASES
+    if kind != "forward"
+    or getattr(load_model(name).parameters, "bidirectional", True) is not False
 ]
+"""Every kind of pass that a model runs; causal decoders have no forward."""
+
+
+PIPELINES = [name for name in NAMES if load_model(name).family == "pipeline"]
+
+
+def plain(name: str) -> bool:
+    """Say whether a model is a decoder that the second closed form knows."""
+    model = load_model(name)
+    if model.family != "decoder":
+        return False
+    given = model.parameters
+    if given.attention != "standard" or given.attention_chunk_size or given.q_lora_rank:
+        return False
+    return not (given.parallel or given.post_norms or given.bidirectional or given.lm_head_bias)
+
+
+DECODERS = [name for name in NAMES if plain(name)]
 PHASES = [
     prefill(1, 37),
     prefill(3, 16, 200),
@@ -57,6 +82,31 @@ def test_parameters_are_near_the_published_count(name: str) -> None:
         return
     count = family(model.family).parameter_count(model.parameters)
     assert count == pytest.approx(model.published_parameters, rel=0.015)
+
+
+@pytest.mark.parametrize(("name", "kind"), PASSES)
+def test_every_pass_is_legal_and_costs_something(name: str, kind: str) -> None:
+    """A family's graphs are legal in every kind of pass, for one and for several."""
+    model = load_model(name)
+    one, three = (validate(workload(model, phase_of(model, kind, batch, 64))) for batch in (1, 3))
+    assert 0 < totals(one).macs < totals(three).macs
+    assert (
+        one.parameters
+        == three.parameters
+        == family(model.family).parameter_count(model.parameters)
+    )
+    assert one.active_parameters <= one.parameters
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_pipeline_is_the_sum_of_its_networks(name: str) -> None:
+    """FLOPs of a generation are those of its passes, each so many times."""
+    made = generation(name)
+    assert generation_totals(made).macs == sum(
+        stage.times * totals(validate(stage.workload)).macs for stage in made.stages
+    )
+    fewer = generation(name, request=Request(steps=1))
+    assert generation_totals(fewer).macs < generation_totals(made).macs
 
 
 @pytest.mark.parametrize("name", DECODERS)

@@ -105,7 +105,7 @@ def expected_experts(experts: int, top_k: int, tokens: int, routing: Routing | N
     >>> [expected_experts(8, 2, tokens) for tokens in (1, 4, 64)]
     [2, 5, 8]
     >>> expected_experts(64, 6, 32, Routing(kind="zipf", exponent=1.0))
-    46
+    48
     """
     if top_k == experts:
         return experts
