@@ -36,8 +36,7 @@ PASSES = [
     for name in NAMES
     if load_model(name).family != "pipeline"
     for kind in family(load_model(name).family).PHASES
-    if kind != "forward"
-    or getattr(load_model(name).parameters, "bidirectional", True) is not False
+    if kind != "forward" or getattr(load_model(name).parameters, "bidirectional", True)
 ]
 """Every kind of pass that a model runs; causal decoders have no forward."""
 

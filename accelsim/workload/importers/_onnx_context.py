@@ -12,10 +12,13 @@ from typing import Any, Final
 
 from accelsim.errors import GraphError
 from accelsim.workload.author import Graph, Value
+from accelsim.workload.dtypes import Dtypes
 from accelsim.workload.importers._onnx_read import Array, Model, Node
 from accelsim.workload.tensor import Role, packed_bytes
 
 __all__ = ["Context"]
+
+_FLOATS: Final = frozenset({"fp64", "fp32", "fp16", "bf16"})
 
 _SAME_WEIGHT: Final = frozenset(
     {"Transpose", "Cast", "CastLike", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten",
@@ -27,8 +30,8 @@ _SAME_WEIGHT: Final = frozenset(
 class Context:
     """The graph in the making and what its nodes have made so far."""
 
-    def __init__(self, model: Model, graph: Graph) -> None:
-        self.model, self.graph = model, graph
+    def __init__(self, model: Model, graph: Graph, dtypes: Dtypes | None) -> None:
+        self.model, self.graph, self.dtypes = model, graph, dtypes
         self.values: dict[str, Value] = {}
         self.caches: list[str] = []
         self._readers: dict[str, int] = {}
@@ -85,18 +88,26 @@ class Context:
             self.values[name] = found
         return found
 
+    def dtype(self, name: str, role: Role = Role.ACTIVATION) -> str:
+        """Return the number format of a value: the file's, or for floats the one asked for."""
+        stated = self.array(name).dtype
+        if self.dtypes is None or stated not in _FLOATS:
+            return stated
+        if role is Role.WEIGHT and sum(size > 1 for size in self.shape(name)) > 1:
+            return self.dtypes.weight
+        return self.dtypes.kv_cache if role is Role.KV_CACHE else self.dtypes.activation
+
     def _input(self, name: str) -> Value:
-        array = self.array(name)
-        return self.graph.input(name, array.shape, array.dtype)
+        return self.graph.input(name, self.shape(name), self.dtype(name))
 
     def _constant(self, name: str) -> Value:
         """Return a weight, or what is computed from one before the model runs."""
         array, node = self.array(name), self.model.constants[name]
         if node is None or node.op not in _SAME_WEIGHT or node.inputs[0] not in self.model.arrays:
-            return self.graph.weight(name, array.shape, array.dtype)
+            return self.graph.weight(name, array.shape, self.dtype(name, Role.WEIGHT))
         source = self.value(node.inputs[0])
         if source.elements != array.elements:
-            return self.graph.weight(name, array.shape, array.dtype)
+            return self.graph.weight(name, array.shape, self.dtype(name, Role.WEIGHT))
         if node.op == "Transpose":
             order = node.attributes.get("perm") or tuple(reversed(range(len(source.shape))))
             return self.graph.transpose(source, *order)
@@ -154,7 +165,7 @@ class Context:
 
     def cache(self, name: str, made: Array, new: Value, operator: str) -> Value:
         """Return a KV cache to which new keys or values are appended."""
-        cache = self.graph.kv_cache(name, made.shape, made.dtype)
+        cache = self.graph.kv_cache(name, made.shape, self.dtype(name, Role.KV_CACHE))
         self.graph.append(cache, new, name=f"{operator}.append")
         self.caches.append(name)
         return cache

@@ -13,6 +13,7 @@ from typing import Final
 
 from accelsim.errors import ConfigError, GraphError, nearest
 from accelsim.workload.author import Graph, Value
+from accelsim.workload.dtypes import Dtypes
 from accelsim.workload.graph import Workload
 from accelsim.workload.importers import _onnx_fused, _onnx_rules
 from accelsim.workload.importers._onnx_context import Context
@@ -51,6 +52,7 @@ def from_onnx(
     *,
     name: str = "",
     phase: Phase | None = None,
+    dtypes: Dtypes | None = None,
 ) -> Workload:
     """Return the workload that an ONNX file describes.
 
@@ -68,6 +70,9 @@ def from_onnx(
         Name of the workload; the file's unless given.
     phase : Phase, optional
         What the pass does, if it is more than a forward pass over the first input's batch.
+    dtypes : Dtypes, optional
+        Number formats of weights, activations and KV caches that are floats in the file; as in
+        the file unless given.
 
     Returns
     -------
@@ -87,7 +92,7 @@ def from_onnx(
     mapped = _mapped(map or {})
     model = read(path, dims or {}, {**EXTENSIONS, **dict.fromkeys(mapped, "same")})
     graph = Graph(name or model.name, phase or _phase(model))
-    context = Context(model, graph)
+    context = Context(model, graph, dtypes)
     for node in fuse(model):
         _emit(context, node, mapped)
     outputs = [given for given in model.outputs if given not in model.constants]
@@ -106,15 +111,12 @@ def from_onnx(
 def _mapped(given: Mapping[str, str]) -> dict[str, str]:
     for op, like in given.items():
         kind, _, function = like.partition(":")
-        legal = like in RULES or like == "view"
+        name, known = like, (*operators(), "view")
         if kind == "elementwise" and function:
-            legal = function in OPS_PER_ELEMENT
-            like, known = function, tuple(OPS_PER_ELEMENT)
-        else:
-            known = (*operators(), "view")
-        if not legal:
+            name, known = function, tuple(OPS_PER_ELEMENT)
+        if name not in known:
             raise ConfigError(
-                f"`{op}` is like unknown `{like}`", path="map", hint=nearest(like, known)
+                f"`{op}` is like `{like}`, which is unknown", path="map", hint=nearest(name, known)
             )
     return dict(given)
 
@@ -134,7 +136,7 @@ def _emit(context: Context, node: Node, mapped: Mapping[str, str]) -> None:
     made = [name for name in node.outputs if name and name in context.model.arrays]
     if not made or all(context.is_constant(name) for name in made):
         return
-    context.graph.result_dtype = context.array(made[0]).dtype
+    context.graph.result_dtype = context.dtype(made[0])
     try:
         found = _rule(context, node, mapped)
     except GraphError as error:
