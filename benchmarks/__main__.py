@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import bench_engine, bench_parts, bench_points, bench_sweep
+from benchmarks import bench_engine, bench_parts, bench_points, bench_sweep, bench_workloads
 from benchmarks.timing import report
 
 
@@ -14,6 +14,8 @@ def main() -> None:
     report(bench_points.run())
     print("\nparts", flush=True)
     report(bench_parts.run())
+    print("\nworkloads", flush=True)
+    report(bench_workloads.run())
     print("\nsweeps", flush=True)
     bench_sweep.main([])
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from accelsim.errors import GraphError
+from accelsim.workload._author_build import kv_bytes, named_apart, state_bytes
 from accelsim.workload._author_value import Value, broadcast
 from accelsim.workload._segments import Assembled, Segment, assemble, local_names
 from accelsim.workload.dtypes import Dtypes
@@ -346,11 +347,11 @@ class Core:
             blocks=assembled.blocks,
             parameters=0,
             active_parameters=0,
-            kv_bytes_per_token=_kv_bytes(assembled.blocks),
+            kv_bytes_per_token=kv_bytes(assembled.blocks),
             phase=str(self.phase),
             batch=self.phase.batch,
             tokens=self.phase.tokens,
-            state_bytes_per_sequence=_state_bytes(assembled.blocks) // self.phase.batch,
+            state_bytes_per_sequence=state_bytes(assembled.blocks) // self.phase.batch,
             inputs=assembled.inputs,
             outputs=assembled.outputs,
         )
@@ -376,41 +377,6 @@ class Core:
             else:
                 segments.append(segment)
         named, held = local_names(
-            _distinct(segments), self._tensors, (*self._inputs, *self._outputs)
+            named_apart(segments), self._tensors, (*self._inputs, *self._outputs)
         )
         return assemble(named, held, self._inputs, self._outputs)
-
-
-def _distinct(segments: Sequence[Segment]) -> list[Segment]:
-    """Return the segments under names that differ: what stands between repetitions has none."""
-    last = len(segments) - 1
-    names = [
-        segment.name
-        or ("body" if not last else "stem" if not i else "head" if i == last else "mid")
-        for i, segment in enumerate(segments)
-    ]
-    return [
-        replace(s, name=f"{name}.{names[:i].count(name)}" if names.count(name) > 1 else name)
-        for i, (s, name) in enumerate(zip(segments, names, strict=True))
-    ]
-
-
-def _caches(blocks: Sequence[Block], role: Role) -> Iterator[tuple[Tensor, int]]:
-    seen: set[str] = set()
-    for block in blocks:
-        for name, tensor in block.tensors.items():
-            if tensor.role is role and name not in seen:
-                seen |= {name} if name in block.shared else set()
-                yield tensor, 1 if name in block.shared else block.count
-
-
-def _kv_bytes(blocks: Sequence[Block]) -> int:
-    """Return the KV bytes of one token of one sequence."""
-    return sum(
-        packed_bytes(tensor.elements // (tensor.shape[0] * tensor.shape[2]), tensor.dtype) * count
-        for tensor, count in _caches(blocks, Role.KV_CACHE)
-    )
-
-
-def _state_bytes(blocks: Sequence[Block]) -> int:
-    return sum(tensor.size_bytes * count for tensor, count in _caches(blocks, Role.STATE))

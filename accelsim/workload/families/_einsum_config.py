@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from accelsim.config import Count, Fraction, Nonnegative, Spec, compile_expression
 from accelsim.config.expr import ExpressionError
 from accelsim.errors import ConfigError, nearest
 from accelsim.workload.dtypes import Dtype
-from accelsim.workload.frozen import EMPTY, FrozenMap
+from accelsim.workload.frozen import FrozenMap
 from accelsim.workload.phase import Phase
 
 __all__ = ["PHASE_SIZES", "EinsumConfig", "StepConfig", "TensorConfig", "rank_sizes"]
@@ -59,7 +59,7 @@ class StepConfig(Spec):
     """Rank that a softmax or a norm runs over; the operand's last where absent."""
     repeat: Count | None = None
     """How often `steps` repeat, each time with weights of their own."""
-    carry: Annotated[dict[str, str], Frozen] = EMPTY
+    carry: Annotated[dict[str, str], Frozen] = Field(default_factory=FrozenMap)
     """Tensor that the first repetition reads -> tensor of the steps that the next reads."""
     steps: tuple[Annotated[StepConfig, BeforeValidator(_step)], ...] = ()
     """What repeats."""
@@ -78,7 +78,7 @@ class EinsumConfig(Spec):
 
     shape: Annotated[dict[str, int | str], Frozen]
     """Rank -> size: a number, or arithmetic over `batch`, `tokens`, `q_len`, `kv_len`, ..."""
-    tensors: Annotated[dict[str, TensorConfig], Frozen] = EMPTY
+    tensors: Annotated[dict[str, TensorConfig], Frozen] = Field(default_factory=FrozenMap)
     """Tensors that are more than activations in the usual format."""
     einsums: tuple[Annotated[StepConfig, BeforeValidator(_step)], ...]
     """Statements in order of execution."""

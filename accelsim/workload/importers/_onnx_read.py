@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from accelsim.errors import ConfigError, GraphError, Location, MissingExtraError, nearest
+from accelsim.errors import ConfigError, GraphError, Location, MissingExtraError
+from accelsim.workload.importers._onnx_dims import bind
 
 __all__ = ["Array", "Model", "Node", "read"]
 
@@ -115,7 +116,7 @@ def read(path: Path, dims: Mapping[str, int], known_ops: Mapping[str, str]) -> M
         If a node is unknown, is control flow, or has a result whose shape depends on data.
     """
     proto = _proto(path)
-    _bind(proto, dims, str(path))
+    bind(proto, dims, str(path))
     walk = _Walk(proto, str(path), known_ops)
     for node in proto.graph.node:
         walk.visit(node)
@@ -146,39 +147,6 @@ def _proto(path: Path) -> Any:
     if not proto.graph.node:
         raise ConfigError("holds no node", place, "graph")
     return inliner.inline_local_functions(proto) if proto.functions else proto
-
-
-# ---------------------------------------------------------------- dynamic dimensions
-
-
-def _bind(proto: Any, dims: Mapping[str, int], file: str) -> None:
-    """Give every dynamic dimension of an input its size."""
-    weights = {one.name for one in proto.graph.initializer}
-    symbols: dict[str, str] = {}
-    for given in proto.graph.input:
-        if given.name in weights or not given.type.HasField("tensor_type"):
-            continue
-        if not given.type.tensor_type.HasField("shape"):
-            raise ConfigError("has no shape", Location(file), f"input {given.name}")
-        for axis, dim in enumerate(given.type.tensor_type.shape.dim):
-            if dim.WhichOneof("value") == "dim_value" and dim.dim_value > 0:
-                continue
-            symbol = dim.dim_param or f"{given.name}.{axis}"
-            symbols.setdefault(symbol, f"input `{given.name}`, dimension {axis}")
-            if symbol in dims:
-                dim.dim_value = dims[symbol]
-    unknown = sorted(dims.keys() - symbols.keys())
-    if unknown:
-        hint = nearest(unknown[0], symbols) or "its inputs have no dynamic dimension"
-        raise ConfigError(f"no input has a dimension `{unknown[0]}`", Location(file), "dims", hint)
-    left = [symbol for symbol in symbols if symbol not in dims]
-    if left:
-        asked = " ".join(f"--dim {symbol}=1" for symbol in left)
-        raise ConfigError(
-            f"{symbols[left[0]]} is dynamic (`{left[0]}`)"
-            + (f", and so are {', '.join(f'`{s}`' for s in left[1:])}" if left[1:] else ""),
-            Location(file), "dims", f"state the sizes, for example {asked}",
-        )  # fmt: skip
 
 
 # ---------------------------------------------------------------- shapes

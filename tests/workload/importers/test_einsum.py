@@ -232,7 +232,8 @@ def test_formats_of_roles_come_from_the_caller() -> None:
 def file(
     einsum: str, shape: str = "{m: 4, k: 8, n: 2}", tensors: str = "{W: {role: weight}}"
 ) -> str:
-    return f"shape: {shape}\ntensors: {tensors}\neinsums:\n  - Y[m, k] = relu(X[m, k])\n  - {einsum}\n"
+    head = f"shape: {shape}\ntensors: {tensors}\neinsums:\n"
+    return f"{head}  - Y[m, k] = relu(X[m, k])\n  - {einsum}\n"
 
 
 @pytest.mark.parametrize(
