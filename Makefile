@@ -49,8 +49,9 @@ wheel: $(READY) ## tests against the built wheel, installed outside the checkout
 bench: $(READY) ## speed of the engines, the lowering and a sweep
 	$(BIN)/python -m benchmarks
 
-validate: $(READY) ## compare with reference data and rewrite reports/accuracy/
+validate: $(READY) ## compare with reference data and publications; rewrite reports/
 	$(BIN)/accelsim validate report $(REFERENCES)
+	$(BIN)/accelsim validate workloads
 
 calibrate: $(READY) ## fit the GPU scalars and rewrite reports/calibration/
 	$(BIN)/python -m accelsim.measure.calibrate --data $(REFERENCES)/measured/ops.parquet \

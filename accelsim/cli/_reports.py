@@ -42,6 +42,8 @@ def write_reports(spec: SweepSpec, store: Path) -> tuple[list[Path], str]:
         best = front(frame, spec.objectives, spec.front_per)
         if len(best):
             row = next(results.rows([best["key"].iloc[0]]))
+            if row.phase == "generate":  # many passes: a timeline is of one
+                return files, remark
             files.append(_write_timeline(row, spec.folder / "timeline.json.gz"))
     return files, remark
 

@@ -52,7 +52,7 @@ def run(
         print_json(_data(result))
         return
     write(
-        _headline(result.point),
+        _headline(result),
         facts(_summary(result)),
         _operators(result),
         "Time, bytes and energy are of one repetition on one device; `of path` is the share of the"
@@ -76,14 +76,15 @@ def _data(result: Result) -> dict[str, Any]:
     }
 
 
-def _headline(point: dict[str, Any]) -> str:
+def _headline(result: Result) -> str:
+    point = result.point
     tokens = "cached" if point["phase"] in ("decode", "mixed") else "new"
     beside = f" and a prefill of {point['seq_len']}" if point["phase"] == "mixed" else ""
     changed = "".join(f"\n  with {path} = {value}" for path, value in point["overrides"].items())
-    return (
-        f"{point['model']} on {point['arch']} by {point['mapping']}, {point['phase']} of"
-        f" {point['batch']} x {point['seq_len']} {tokens} tokens{beside}{changed}\n"
-    )
+    what = f"{point['phase']} of {point['batch']} x {point['seq_len']} {tokens} tokens{beside}"
+    if point["phase"] == "forward":  # images have no tokens to name, saved graphs their own sizes
+        what = result.simulated.lowered.plan.workload.phase
+    return f"{point['model']} on {point['arch']} by {point['mapping']}, {what}{changed}\n"
 
 
 def _summary(result: Result) -> Iterator[tuple[str, str]]:

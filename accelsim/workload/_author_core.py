@@ -18,7 +18,7 @@ from accelsim.workload._author_value import Value, broadcast
 from accelsim.workload._segments import Assembled, Segment, assemble, local_names
 from accelsim.workload.dtypes import Dtypes
 from accelsim.workload.frozen import EMPTY
-from accelsim.workload.graph import Block, Operator, Workload, weight_elements
+from accelsim.workload.graph import Operator, Workload, weight_elements
 from accelsim.workload.importers._fold import fold_segments
 from accelsim.workload.legality import validate
 from accelsim.workload.phase import Phase, forward

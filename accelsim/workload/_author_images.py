@@ -82,22 +82,16 @@ class Images(Core):
             raise self.error("conv", name, f"{x} is not (batch, channels, 1 to 3 spatial sizes)")
         inside = x.shape[1]
         if inside % groups or channels % groups:
-            raise self.error(
-                "conv",
-                name,
-                f"{inside} and {channels} channels do not divide into {groups} groups",
-            )
-        kernels, strides = _each(kernel, rank), _each(stride, rank)
+            said = f"{inside} and {channels} channels do not divide into {groups} groups"
+            raise self.error("conv", name, said)
+        kernels, strides, dilations = (_each(n, rank) for n in (kernel, stride, dilation))
         made = size or _spatial(
-            x.shape[2:], kernels, strides, padding, _each(dilation, rank), transposed=transposed
+            x.shape[2:], kernels, strides, padding, dilations, transposed=transposed
         )
         if min(made) < 1:
             raise self.error("conv", name, f"a kernel of {kernels} leaves nothing of {x}")
         shape = (channels, inside // groups, *kernels)
-        inputs = [
-            x if x.distinct == x.elements else self.whole(x),
-            weight or self.weight(f"{name}.weight", shape),
-        ]
+        inputs = [self._read(x), weight or self.weight(f"{name}.weight", shape)]
         if bias is not False:
             inputs.append(self.vector(f"{name}.bias", channels) if bias is True else bias)
         y = self.made(name, (x.shape[0], channels, *made), x.dtype)
@@ -107,12 +101,14 @@ class Images(Core):
             **_grid("in", x.shape[2:]), **_grid("out", made), **_grid("kernel", kernels),
         }  # fmt: skip
         attributes: dict[str, Any] = {"stride": strides}
-        if set(_each(dilation, rank)) != {1}:
-            attributes["dilation"] = _each(dilation, rank)
-        if transposed:
-            attributes["transposed"] = True
+        attributes |= {"dilation": dilations} if set(dilations) != {1} else {}
+        attributes |= {"transposed": True} if transposed else {}
         self.operator(name, "conv", dims, inputs, (y,), label="conv", attributes=attributes)
         return y
+
+    def _read(self, x: Value) -> Value:
+        """Return an operand of which a part can be read, but nothing twice."""
+        return x if x.distinct == x.elements else self.whole(x)
 
     def pool(
         self,
@@ -180,7 +176,7 @@ class Images(Core):
         vectors = [self.vector(f"{name}.{part}", channels) for part in ("weight", "bias")]
         y = self.made(name, x.shape, x.dtype)
         dims = {"rows": x.elements // channels, "columns": channels}
-        inputs = (x if x.distinct == x.elements else self.whole(x), *vectors)
+        inputs = (self._read(x), *vectors)
         attributes = {"function": function}
         self.operator(name, "norm", dims, inputs, (y,), label="norm", attributes=attributes)
         return y

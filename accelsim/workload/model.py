@@ -6,6 +6,7 @@ A model file names its family and gives the family's configuration; the family b
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -23,7 +24,7 @@ from accelsim.errors import ConfigError, UnknownNameError
 from accelsim.workload.conventions import Conventions
 from accelsim.workload.dtypes import Dtypes
 from accelsim.workload.families import families, family
-from accelsim.workload.graph import Workload
+from accelsim.workload.graph import Block, Operator, Workload
 from accelsim.workload.phase import Phase
 from accelsim.workload.transforms import AnyTransform
 
@@ -171,6 +172,24 @@ def workload(
         conventions=conventions,
         name=model.name,
     )
+    if conventions.kv_update == "copy":
+        built = _copying(built)
     for transform in model.transforms:
         built = transform.apply(built)
     return built
+
+
+def _copying(built: Workload) -> Workload:
+    """Return the pass with every append to a KV cache writing the whole cache anew."""
+
+    def operator(block: Block, one: Operator) -> Operator:
+        if one.label != "kv_append":
+            return one
+        size = sum(block.tensors[name].size_bytes for name in one.outputs)
+        return replace(one, dims={**one.dims, "size_bytes": size})
+
+    blocks = tuple(
+        replace(block, operators=tuple(operator(block, one) for one in block.operators))
+        for block in built.blocks
+    )
+    return replace(built, blocks=blocks, conventions={**built.conventions, "kv_update": "copy"})

@@ -7,7 +7,7 @@ the model runs: a weight in another shape or format stays the weight that it was
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from accelsim.errors import GraphError
@@ -16,7 +16,7 @@ from accelsim.workload.dtypes import Dtypes
 from accelsim.workload.importers._onnx_read import Array, Model, Node
 from accelsim.workload.tensor import Role, packed_bytes
 
-__all__ = ["Context"]
+__all__ = ["Context", "Rule"]
 
 _FLOATS: Final = frozenset({"fp64", "fp32", "fp16", "bf16"})
 
@@ -169,3 +169,7 @@ class Context:
         self.graph.append(cache, new, name=f"{operator}.append")
         self.caches.append(name)
         return cache
+
+
+Rule = Callable[[Context, Node], Value | tuple[Value, ...]]
+"""Adds what a node is to the graph; returns what it makes."""

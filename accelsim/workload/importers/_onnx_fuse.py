@@ -17,6 +17,7 @@ from accelsim.workload.importers._onnx_read import Model, Node
 __all__ = ["fuse"]
 
 _PASSED: Final = frozenset({"Cast", "Identity", "Dropout"})
+"""What computes nothing."""
 _SCORE_PATH: Final = (
     frozenset({"Add", "Sub", "Mul", "Div", "Where", "Max", "Clip", "Tanh"}) | _PASSED
 )
@@ -158,6 +159,8 @@ def _scores(
     if node.op in ("MatMul", "com.microsoft.FusedMatMul"):
         if len(view.model.arrays[name].shape) >= 3:
             yield node, added
+    elif node.op == "Reshape":  # windows of a shifted attention are masked apart
+        yield from _scores(view, node.inputs[0], added, depth - 1)
     elif node.op in _SCORE_PATH:
         shape = view.model.arrays[name].shape
         for given in node.inputs:
@@ -173,7 +176,7 @@ def _context(view: _View, name: str) -> Node | None:
         product = view.only_reader(name, "MatMul")
         if product is not None:
             return product if product.inputs[0] == name else None
-        node = view.only_reader(name, *_PASSED) or _guard(view, name)
+        node = view.only_reader(name, *_PASSED, "Reshape") or _guard(view, name)
         if node is None:
             return None
         name = node.outputs[0]

@@ -11,9 +11,9 @@ from typing import Final
 
 from accelsim.errors import GraphError
 from accelsim.workload.author import Value
-from accelsim.workload.importers._onnx_context import Context
+from accelsim.workload.importers._onnx_context import Context, Rule
 from accelsim.workload.importers._onnx_read import Node
-from accelsim.workload.importers._onnx_rules import Rule, elementwise
+from accelsim.workload.importers._onnx_rules import elementwise
 from accelsim.workload.tensor import DTYPE_BITS
 
 __all__ = ["RULES"]

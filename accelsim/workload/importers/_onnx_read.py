@@ -206,7 +206,7 @@ class _Walk:
         op = f"{domain}.{proto.op_type}" if domain else proto.op_type
         if op not in self.known_ops and proto.op_type in self.known_ops:
             op = proto.op_type  # mapped without its domain
-        name = _module_path(proto) or proto.name or f"{proto.op_type}_{len(self.nodes)}"
+        name = _module_path(proto) or _text(proto.name) or f"{proto.op_type}_{len(self.nodes)}"
         node = Node(op, name, tuple(proto.input), tuple(proto.output), _attributes(proto))
         if proto.op_type in CONTROL_FLOW:
             raise GraphError(
@@ -373,11 +373,16 @@ def _attributes(proto: Any) -> dict[str, Any]:
     return found
 
 
+def _text(value: str | bytes) -> str:
+    """Return text, which in a damaged file may come as bytes."""
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
+
+
 def _module_path(proto: Any) -> str:
     """Return where a node came from in the PyTorch module, which its exporter notes."""
     for note in proto.metadata_props:
         if note.key == "pkg.torch.onnx.name_scopes":
-            scopes = [scope for scope in re.findall(r"'([^']*)'", note.value) if scope]
+            scopes = [scope for scope in re.findall(r"'([^']*)'", _text(note.value)) if scope]
             if scopes:
                 leaf = re.sub(r"_\d+$", "", scopes[-1])
                 return f"{scopes[-2]}.{leaf}" if len(scopes) > 1 else leaf

@@ -1,25 +1,23 @@
 """What each standard ONNX operator is as an operator of accelsim: a rule per operator.
 
 A rule takes the context and a node, adds operators to the graph, and returns the values that the
-node makes.  Reshapes, transposes and slices are views; changes of number format are part of what
-reads them.
+node makes.  Changes of number format are part of what reads them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from accelsim.errors import GraphError
 from accelsim.workload.author import Value
-from accelsim.workload.importers._onnx_context import Context
+from accelsim.workload.importers import _onnx_moves
+from accelsim.workload.importers._onnx_context import Context, Rule
 from accelsim.workload.importers._onnx_read import Node
-from accelsim.workload.tensor import Role, packed_bytes
+from accelsim.workload.tensor import Role
 
-__all__ = ["ELEMENTWISE", "RULES", "Rule", "elementwise"]
-
-Rule = Callable[[Context, Node], Value | tuple[Value, ...]]
+__all__ = ["ELEMENTWISE", "RULES", "elementwise"]
 
 ELEMENTWISE: Final[Mapping[str, str]] = {
     **dict.fromkeys(("Add", "Sub", "Sum", "CumSum", "BitShift", "BitwiseXor", "Mean"), "add"),
@@ -281,36 +279,23 @@ def _integer_conv(c: Context, node: Node) -> Value:
     return _conv(c, node, (0, 1, 99))
 
 
-_VIEWS: Final = (
-    "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast", "CastLike",
-)  # fmt: skip
-_MOVES: Final = (
-    "Pad", "Tile", "DepthToSpace", "SpaceToDepth", "ReverseSequence", "OneHot", "Col2Im",
-    "CenterCropPad",
-)  # fmt: skip
-
 RULES: Final[Mapping[str, Rule]] = {
+    **_onnx_moves.RULES,
     **dict.fromkeys(ELEMENTWISE, elementwise),
     **dict.fromkeys(_REDUCTIONS, _reduce),
-    **dict.fromkeys(_VIEWS, _view),
-    **dict.fromkeys(_MOVES, _move),
     **dict.fromkeys(("AveragePool", "MaxPool", "LpPool"), _pool),
-    **dict.fromkeys(("Resize", "Upsample", "GridSample", "RoiAlign"), _resize),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), _layer_norm),
     **dict.fromkeys(
         ("BatchNormalization", "InstanceNormalization", "GroupNormalization"), _channel_norm
     ),
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _softmax),
-    **dict.fromkeys(("GatherElements", "GatherND"), _gather_elements),
-    **dict.fromkeys(("Scatter", "ScatterElements", "ScatterND", "TensorScatter"), _scatter),
     "SimplifiedLayerNormalization": _layer_norm,
     "com.microsoft.SimplifiedLayerNormalization": _layer_norm,
     "!Norm": _fused_norm, "!Linear": _linear,
     "LpNormalization": _lp_norm, "MeanVarianceNormalization": _mean_variance, "LRN": _lrn,
     "Conv": _conv, "ConvTranspose": _conv, "Gemm": _gemm, "MatMul": _matmul, "Einsum": _einsum,
     "com.microsoft.FusedMatMul": _matmul,
-    "Transpose": _transpose, "Slice": _slice, "Split": _split, "Expand": _expand,
-    "Gather": _gather, "Concat": _concat, "TopK": _top_k,
+    "TopK": _top_k,
     "QuantizeLinear": _quantise, "DequantizeLinear": _dequantise,
     "com.microsoft.QuantizeLinear": _quantise, "com.microsoft.DequantizeLinear": _dequantise,
     "DynamicQuantizeLinear": _dynamic_quantise, "QLinearConv": _quantised_conv,

@@ -16,7 +16,7 @@ from accelsim.workload.author import Graph, Value
 from accelsim.workload.dtypes import Dtypes
 from accelsim.workload.graph import Workload
 from accelsim.workload.importers import _onnx_fused, _onnx_rules
-from accelsim.workload.importers._onnx_context import Context
+from accelsim.workload.importers._onnx_context import Context, Rule
 from accelsim.workload.importers._onnx_fuse import fuse
 from accelsim.workload.importers._onnx_read import Model, Node, read
 from accelsim.workload.importers._onnx_shapes import EXTENSIONS
@@ -25,7 +25,7 @@ from accelsim.workload.phase import Phase, forward
 
 __all__ = ["from_onnx", "operators"]
 
-RULES: Final[Mapping[str, _onnx_rules.Rule]] = {**_onnx_rules.RULES, **_onnx_fused.RULES}
+RULES: Final[Mapping[str, Rule]] = {**_onnx_rules.RULES, **_onnx_fused.RULES}
 
 _CONVENTIONS: Final = {
     "attention": "full; masks that the file computes are left out",

@@ -631,3 +631,18 @@ def test_every_weight_of_the_network_is_read(tmp_path: Path) -> None:
     found = imported(file, tmp_path, encoder(file, 2))
     held = sum(t.role is Role.WEIGHT for b in found.blocks for t in b.tensors.values())
     assert held == 4 + 3 + 2
+
+
+def test_shifted_windows_are_attention_too(tmp_path: Path) -> None:
+    """Scores that are masked window by window, in another shape, are still one attention."""
+    file = File(q=(8, 3, 49, 32), k=(8, 3, 32, 49), v=(8, 3, 49, 32))
+    s = file.add("MatMul", ["q", "k"], "s")
+    s = file.add("Add", [s, file.weight("bias", 1, 3, 49, 49)], "sb")
+    s = file.add("Reshape", [s, file.integers("w1", 2, 4, 3, 49, 49)], "windows")
+    s = file.add("Add", [s, file.weight("mask", 1, 4, 1, 49, 49)], "masked")
+    s = file.add("Reshape", [s, file.integers("w2", 8, 3, 49, 49)], "flat")
+    found = imported(file, tmp_path, file.add("MatMul", [file.add("Softmax", [s], "p"), "v"], "y"))
+    operator = only(found, "attention")
+    assert kinds(found) == {"attention": 1}
+    assert operator.attributes["bias"]
+    assert (operator.dims["batch"], operator.dims["heads"]) == (8, 3)
