@@ -12,6 +12,7 @@ from dataclasses import replace
 from accelsim.errors import MappingError
 from accelsim.workload import Operator, Tensor
 from accelsim.workload.ops import rules
+from accelsim.workload.tensor import packed_bytes
 
 __all__ = ["collective_after", "divide"]
 
@@ -63,10 +64,13 @@ def collective_after(
     reduced = operator.shard in rules(operator.kind).REDUCED
     if not reduced and not last:
         return None
-    output = operator.outputs[0]
+    output = tensors[operator.outputs[0]]
+    size = output.size_bytes
+    if reduced and "accumulator" in operator.attributes:  # partial sums travel as they are
+        size = packed_bytes(output.elements, operator.attributes["accumulator"])
     pattern = "all_reduce" if reduced else "all_gather"
     return Operator(
         f"{operator.name}.{pattern}", "collective",
-        {"size_bytes": tensors[output].size_bytes, "devices": ways},
-        (output,), (output,), "collective", None, {"pattern": pattern},
+        {"size_bytes": size, "devices": ways},
+        (output.name,), (output.name,), "collective", None, {"pattern": pattern},
     )  # fmt: skip

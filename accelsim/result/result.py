@@ -85,12 +85,13 @@ class Result:
 
     @property
     def utilisation(self) -> float:
-        """Time at peak rate over latency: the part of the pass that ideal compute would take."""
+        """Time at peak rate over latency, of the unit with most to do: units work side by side."""
         lowered = self.simulated.lowered
-        ideal = sum(
-            step.estimate.ideal_ps * lowered.plan.blocks[block].count
-            for step, block in zip(lowered.steps, lowered.step_block, strict=True)
-        )
+        by_unit: dict[str, float] = {}
+        for step, block in zip(lowered.steps, lowered.step_block, strict=True):
+            time = step.estimate.ideal_ps * lowered.plan.blocks[block].count
+            by_unit[step.unit] = by_unit.get(step.unit, 0.0) + time
+        ideal = max(by_unit.values(), default=0.0)
         ideal *= lowered.plan.mapping.partition.microbatches
         stages = lowered.plan.mapping.partition.pipeline
         return ideal / stages / self.simulated.latency_ps if self.simulated.latency_ps else 0.0

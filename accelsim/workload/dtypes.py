@@ -47,8 +47,6 @@ class Dtypes(Spec):
     """Keys and values in the cache."""
     state: Dtype = "fp32"
     """Recurrent state."""
-    accumulator: Dtype = "fp32"
-    """Partial sums of matrix products, inside a unit and wherever they leave it."""
     embedding: Dtype | None = None
     """Embedding table and output head; the format of `weight` where absent."""
     experts: Dtype | None = None

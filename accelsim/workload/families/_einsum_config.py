@@ -77,7 +77,7 @@ class EinsumConfig(Spec):
     """A workload as Einsums over named ranks."""
 
     shape: Annotated[dict[str, int | str], Frozen]
-    """Rank -> size: a number, or arithmetic over `batch`, `tokens`, `q_len`, `kv_len`, ..."""
+    """Rank -> size: a number, or arithmetic over ranks above and over `batch`, `q_len`, ..."""
     tensors: Annotated[dict[str, TensorConfig], Frozen] = Field(default_factory=FrozenMap)
     """Tensors that are more than activations in the usual format."""
     einsums: tuple[Annotated[StepConfig, BeforeValidator(_step)], ...]
@@ -112,7 +112,9 @@ def rank_sizes(config: EinsumConfig, phase: Phase | None) -> dict[str, int]:
     for rank, size in config.shape.items():
         where = f"shape.{rank}"
         try:
-            value = compile_expression(str(size)).evaluate(lambda name: _lookup(name, given))
+            value = compile_expression(str(size)).evaluate(
+                lambda name: _lookup(name, given, sizes)
+            )
         except KeyError:
             continue  # a size of the pass, asked for without one
         except ExpressionError as error:
@@ -125,9 +127,12 @@ def rank_sizes(config: EinsumConfig, phase: Phase | None) -> dict[str, int]:
     return sizes
 
 
-def _lookup(name: str, given: dict[str, int]) -> int:
+def _lookup(name: str, given: dict[str, int], sizes: dict[str, int]) -> int:
+    """Return the size of a rank that stands above, or one of the pass."""
+    if name in sizes:
+        return sizes[name]
     if name not in PHASE_SIZES:
-        raise ExpressionError(f"no size `{name}`; {nearest(name, PHASE_SIZES)}")
+        raise ExpressionError(f"no size `{name}`; {nearest(name, (*sizes, *PHASE_SIZES))}")
     return given[name]
 
 

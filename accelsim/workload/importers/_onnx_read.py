@@ -264,7 +264,7 @@ class _Walk:
         try:
             version = self.opsets[proto.domain]
             schema = self.onnx.defs.get_schema(proto.op_type, version, proto.domain)
-        except (KeyError, self.onnx.defs.SchemaError):
+        except (KeyError, TypeError, self.onnx.defs.SchemaError):
             raise self._unknown(node) from None
         read = [name for name in dict.fromkeys(node.inputs) if name]
         data = {

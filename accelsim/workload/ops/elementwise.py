@@ -42,7 +42,12 @@ OPS_PER_ELEMENT: Final[Mapping[str, int]] = {
     "modulate": 2,  # x (1 + scale) + shift, one addition of 1 per row neglected
     "gated_add": 2,  # x + gate y
     "interpolate": 8,  # weighted sum of four neighbours and their weights
+    "bicubic": 35,  # four sums of four neighbours, and the sum of those
     "threshold": 1,
+    "lif": 4,  # leak, add the input, compare with the threshold, reset
+    "hash": 6,  # arXiv 2201.05989, equation 4: three products, two xors, a mask
+    "corner_weight": 3,  # three products, of which the first is with 1 - x every other time
+    "spherical_harmonics": 3,  # of degree 4: 43 for 16 values
     "relu_mul": 2,
     "sigmoid_mul": 5,
     "silu_mul": 5,

@@ -6,13 +6,15 @@ from dataclasses import replace
 from typing import ClassVar, Final, Literal
 
 from accelsim.workload.dtypes import Dtype
-from accelsim.workload.graph import Operator, Workload
+from accelsim.workload.graph import Block, Operator, Workload
 from accelsim.workload.tensor import Role, Tensor
-from accelsim.workload.transforms._rewrite import map_tensors, with_note
+from accelsim.workload.transforms._rewrite import map_blocks, map_tensors, with_note
 from accelsim.workload.transforms._transform import Transform
 
 __all__ = ["TRANSFORM", "NumberFormats"]
 
+_ROLES: Final = ("weight", "activation", "kv_cache", "key", "value", "state", "accumulator")
+_PRODUCTS: Final = frozenset({"matmul", "conv", "attention"})
 _COARSE: Final = frozenset({"int32", "int64", "bool"})
 """Formats of indices and masks, which stay."""
 
@@ -44,18 +46,29 @@ class NumberFormats(Transform):
     """Values."""
     state: Dtype | None = None
     """Recurrent state."""
+    accumulator: Dtype | None = None
+    """Partial sums of products where they leave a device: in the all-reduce after a layer whose
+    inputs are divided.  They are rounded to activations before it where null."""
     keep: tuple[str, ...] = ("lm_head", "embedding", "router")
     """Labels of operators whose weights stay as they are."""
 
     def apply(self, workload: Workload) -> Workload:
         """Return the pass in the formats given."""
-        stated = ", ".join(
-            f"{role} {dtype}"
-            for role in ("weight", "activation", "kv_cache", "key", "value", "state")
-            if (dtype := getattr(self, role))
-        )
+        stated = ", ".join(f"{role} {dtype}" for role in _ROLES if (dtype := getattr(self, role)))
         changed = map_tensors(workload, self._tensor)
+        if self.accumulator:
+            changed = map_blocks(changed, self._accumulating)
         return with_note(changed, "formats", f"{stated}; {', '.join(self.keep)} kept")
+
+    def _accumulating(self, block: Block) -> Block:
+        """Return a block whose products state the format of their partial sums."""
+        operators = tuple(
+            replace(o, attributes={**o.attributes, "accumulator": self.accumulator})
+            if o.kind in _PRODUCTS
+            else o
+            for o in block.operators
+        )
+        return replace(block, operators=operators)
 
     def _tensor(self, tensor: Tensor, read_by: list[Operator]) -> Tensor:
         dtype = self._dtype(tensor, read_by)

@@ -288,3 +288,13 @@ def test_a_rank_twice_in_an_operand_is_refused() -> None:
     """A diagonal is no product."""
     with pytest.raises(GraphError, match="`i` stands twice"):
         contraction("ii", "ij", "j")
+
+
+@pytest.mark.checkout
+def test_the_example_is_attention() -> None:
+    """Three projections of 512 x 512, and two products over the context."""
+    examples = Path(__file__).resolve().parents[3] / "examples"
+    found = validate(from_einsum(examples / "attention.einsum.yaml", decode(2, 1023)))
+    assert totals(found).macs == 2 * 3 * 512**2 + 2 * 2 * 8 * 1024 * 64
+    assert found.parameters == 3 * 512**2
+    assert found.kv_bytes_per_token == 2 * 512 * 2

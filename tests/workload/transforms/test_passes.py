@@ -50,6 +50,23 @@ def test_keys_and_values_may_have_formats_of_their_own() -> None:
     assert small.kv_bytes_per_token * 16 == LONG.kv_bytes_per_token * 3
 
 
+def test_partial_sums_cross_links_in_the_accumulators_format() -> None:
+    """An all-reduce in FP32 moves twice the bytes of one in BF16; nothing else changes."""
+    from accelsim import arch, mapping
+    from accelsim.evaluation import simulate_workload
+
+    exact = NumberFormats(weight=None, accumulator="fp32").apply(PROMPT)
+    assert totals(exact) == totals(PROMPT)
+    design = arch.load("a100-80gb", {"devices": 2})
+    policy = mapping.load("roofline-best", {"partition.tensor": 2})
+    sent = [
+        sum(r.traffic_bytes for r in simulate_workload(w, design, policy).operators
+            if r.name.endswith("down_proj.all_reduce"))
+        for w in (PROMPT, exact)
+    ]  # fmt: skip
+    assert sent[1] == 2 * sent[0] > 0
+
+
 def test_two_of_four_halves_macs_and_adds_two_bits_per_weight_kept() -> None:
     """Zeros are counted apart, and metadata is stored: (16 + 2) / 2 bits per weight."""
     sparse = WeightSparsity().apply(PROMPT)
