@@ -16,30 +16,50 @@ from accelsim.errors import (
     StoreError,
     UnknownNameError,
 )
-from accelsim.evaluation import evaluate, simulate_workload
+from accelsim.evaluation import evaluate, evaluate_generation, simulate_workload
 from accelsim.explore import Store, SweepRun, SweepSpec, load_sweep, store_path, to_frame
 from accelsim.explore import run as sweep
 from accelsim.explore.pareto import front as pareto_front
 from accelsim.mapping import MappingSpec
 from accelsim.mapping import load as load_mapping
-from accelsim.result import OperatorRecord, Result, check_conservation, write_trace
+from accelsim.result import (
+    GenerationResult,
+    OperatorRecord,
+    Result,
+    check_conservation,
+    write_trace,
+)
 from accelsim.workload import (
+    Conventions,
+    Extent,
+    Generation,
     ModelSpec,
     Phase,
     SequenceGroup,
     Workload,
     decode,
+    forward,
+    generation,
     load_model,
     mixed,
     prefill,
 )
 from accelsim.workload import workload as build_workload
+from accelsim.workload.author import Graph
+from accelsim.workload.compare import diff
+from accelsim.workload.serial import load as load_graph
+from accelsim.workload.serial import save as save_graph
 
 __all__ = [
     "AccelsimError",
     "ArchitectureSpec",
     "ConfigError",
     "ConservationError",
+    "Conventions",
+    "Extent",
+    "Generation",
+    "GenerationResult",
+    "Graph",
     "GraphError",
     "InfeasibleError",
     "MappingError",
@@ -58,14 +78,20 @@ __all__ = [
     "build_workload",
     "check_conservation",
     "decode",
+    "diff",
     "evaluate",
+    "evaluate_generation",
+    "forward",
+    "generation",
     "load_architecture",
+    "load_graph",
     "load_mapping",
     "load_model",
     "load_sweep",
     "mixed",
     "pareto_front",
     "prefill",
+    "save_graph",
     "simulate_workload",
     "store_path",
     "sweep",

@@ -80,13 +80,16 @@ def draw(
     block: Annotated[
         list[str] | None, typer.Option("--block", help="Only this block. Repeatable.")
     ] = None,
+    detail: Annotated[
+        str, typer.Option(help="operators, blocks, or auto: blocks where there are many.")
+    ] = "auto",
 ) -> None:  # fmt: skip
     """Draw a workload, repeated layers once."""
     from accelsim.report.graph import draw as write_drawing
 
     built = graph_of(source, phase, batch, seq_len, changes)
     with writing(output):
-        files = write_drawing(built, output, blocks=tuple(block or ()))
+        files = write_drawing(built, output, blocks=tuple(block or ()), detail=detail)
     write("".join(f"{place(file)}\n" for file in files))
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from accelsim.cli._graphs import facts_of
+from accelsim.cli._options import Batch, SeqLen
 from accelsim.cli._output import facts, place, write, writing
-from accelsim.errors import ConfigError
+from accelsim.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from accelsim.workload import Workload
+    from accelsim.workload import Phase, Workload
 
 __all__ = ["imports"]
 
@@ -21,6 +22,7 @@ imports = typer.Typer(
     help="Read a model from a foreign file.", no_args_is_help=True, rich_markup_mode=None
 )
 
+Pass = Annotated[str, typer.Option("--phase", help="forward, prefill or decode.")]
 File = Annotated[Path, typer.Argument(help="The file.")]
 Output = Annotated[
     Path | None,
@@ -102,20 +104,39 @@ def from_onnx_file(
                      help="Size of a dynamic dimension. Repeatable."),
     ] = None,
     maps: Maps = None,
+    dtype: Annotated[
+        str, typer.Option(help="Number format in place of the file's floating-point ones.")
+    ] = "",
 ) -> None:  # fmt: skip
     """Read an ONNX file; its weights are not needed."""
+    from accelsim.workload import Dtypes, dtype_bits
     from accelsim.workload.importers.onnx import from_onnx
 
+    formats = None
+    if dtype:
+        dtype_bits(dtype)  # raises, naming the known ones
+        formats = Dtypes(weight=dtype, activation=dtype, kv_cache=dtype)
     sizes = {name: _size(text, name) for name, text in _pairs(dims, "--dim").items()}
-    _finish(from_onnx(file, sizes, _pairs(maps, "--map")), output)
+    _finish(from_onnx(file, sizes, _pairs(maps, "--map"), dtypes=formats), output)
 
 
 @imports.command("einsum")
-def from_einsums(file: File, output: Output = None) -> None:
+def from_einsums(
+    file: File, output: Output = None, phase: Pass = "forward", batch: Batch = 1,
+    seq_len: SeqLen = 1024,
+) -> None:  # fmt: skip
     """Read a YAML file of einsums over iteration spaces."""
+    from accelsim.workload import decode, forward, prefill
     from accelsim.workload.importers.einsum import from_einsum
 
-    _finish(from_einsum(file), output)
+    passes: dict[str, Callable[[int, int], Phase]] = {
+        "forward": forward,
+        "prefill": prefill,
+        "decode": decode,
+    }
+    if phase not in passes:
+        raise ConfigError(f"unknown phase `{phase}`", path="--phase", hint=nearest(phase, passes))
+    _finish(from_einsum(file, passes[phase](batch, seq_len)), output)
 
 
 @imports.command("scalesim")
