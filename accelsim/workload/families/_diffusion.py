@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from accelsim.config import Count
+from accelsim.config import Count, Spec
 from accelsim.errors import ConfigError
 from accelsim.workload.build import BlockBuilder
 from accelsim.workload.families._dense import add_plain_norm
-from accelsim.workload.phase import Extent
+from accelsim.workload.graph import Block, Workload
+from accelsim.workload.phase import Extent, Phase
 
 __all__ = [
     "Grid",
+    "LatentConfig",
     "add_embedder",
     "add_gated_sum",
     "add_mlp2",
     "add_modulated_norm",
+    "default_extent",
+    "denoiser",
     "embedder_parameters",
     "grid_of",
     "mlp_parameters",
@@ -30,6 +34,41 @@ FREQUENCIES = 256
 
 Patch = tuple[Count, Count, Count]
 """Latents per token: frames, height, width."""
+
+
+class LatentConfig(Spec):
+    """What diffusion transformers have in common: latents cut into tokens."""
+
+    num_attention_heads: Count
+    """Heads."""
+    attention_head_dim: Count
+    """Width of a head; times heads the width of the stream."""
+    num_layers: Count
+    """Number of repeated layers."""
+    in_channels: Count
+    """Channels of the latent."""
+    out_channels: Count
+    """Channels of the prediction."""
+    patch_size: Patch = (1, 2, 2)
+    """Latents per token: frames, height, width."""
+    sample_size: tuple[Count, Count]
+    """Height and width in pixels, where a pass does not say."""
+    sample_frames: Count = 1
+    """Frames, where a pass does not say."""
+    vae_scale: Count = 8
+    """Pixels per latent, along a side."""
+    vae_frames: Count = 1
+    """Frames per latent; the first has its own."""
+
+    @property
+    def hidden(self) -> int:
+        """Width of the stream."""
+        return self.num_attention_heads * self.attention_head_dim
+
+
+def default_extent(config: LatentConfig) -> Extent:
+    """Return the size that the model makes by default."""
+    return Extent(*config.sample_size, config.sample_frames)
 
 
 class Grid(NamedTuple):
@@ -45,25 +84,24 @@ class Grid(NamedTuple):
         return self.frames * self.height * self.width
 
 
-def grid_of(
-    extent: Extent, name: str, patch: tuple[int, int, int], vae_scale: int, vae_frames: int
-) -> Grid:
+def grid_of(config: LatentConfig, extent: Extent, name: str) -> Grid:
     """Return the tokens that an image or a video becomes.
 
     Parameters
     ----------
+    config : LatentConfig
+        Sizes of latents and of tokens.
     extent : Extent
         Size in pixels and frames.
-    patch : (int, int, int)
-        Latents per token.
-    vae_scale, vae_frames : int
-        Pixels per latent along a side, and frames per latent; the first frame has its own.
+    name : str
+        Name of the model, for the error.
 
     Raises
     ------
     ConfigError
         If the sizes do not divide.
     """
+    patch, vae_scale, vae_frames = config.patch_size, config.vae_scale, config.vae_frames
     latent_frames, rest = divmod(extent.frames - 1, vae_frames)
     frames = latent_frames + 1
     if rest:
@@ -88,6 +126,39 @@ def grid_of(
             path="workload.frames",
         )
     return Grid(frames // patch[0], *sides)
+
+
+def denoiser(
+    name: str, phase: Phase, blocks: tuple[Block, ...], parameters: int, inputs: list[str],
+    sizes: tuple[Extent, Grid, int], guidance: str = "twice the batch",
+) -> Workload:  # fmt: skip
+    """Return one evaluation of a diffusion transformer.
+
+    Parameters
+    ----------
+    sizes : (Extent, Grid, int)
+        Image or video, its tokens, and the tokens of the text.
+    guidance : str
+        How classifier-free guidance enters.
+    """
+    extent, grid, text = sizes
+    return Workload(
+        name=name,
+        blocks=blocks,
+        parameters=parameters,
+        active_parameters=parameters,
+        kv_bytes_per_token=0,
+        phase=str(phase),
+        batch=phase.batch,
+        tokens=phase.batch * grid.tokens,
+        inputs=tuple(inputs),
+        outputs=("proj_out",),
+        conventions={
+            "extent": f"{extent}, {grid.tokens} tokens",
+            "text": f"{text} tokens",
+            "guidance": guidance,
+        },
+    )
 
 
 def add_mlp2(

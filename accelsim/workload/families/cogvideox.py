@@ -8,22 +8,24 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from accelsim.config import Count, Spec
+from accelsim.config import Count
 from accelsim.workload.build import BlockBuilder
 from accelsim.workload.conventions import Conventions
 from accelsim.workload.dtypes import Dtypes
 from accelsim.workload.families._blocks import add_norm
 from accelsim.workload.families._dense import Dense, add_self_attention
 from accelsim.workload.families._diffusion import (
-    Patch,
+    LatentConfig,
     add_gated_sum,
     add_mlp2,
     add_modulated_norm,
+    default_extent,
+    denoiser,
     grid_of,
     mlp_parameters,
 )
 from accelsim.workload.graph import Block, Workload
-from accelsim.workload.phase import Extent, Phase
+from accelsim.workload.phase import Phase
 from accelsim.workload.tensor import packed_bytes
 
 __all__ = [
@@ -45,21 +47,15 @@ _DEFAULT: Final = Conventions()
 _STEP: Final = "step_embedding"
 
 
-class CogVideoXConfig(Spec):
+class CogVideoXConfig(LatentConfig):
     """A video diffusion transformer over text and video tokens together."""
 
-    num_attention_heads: Count
-    """Heads."""
     attention_head_dim: Count = 64
     """Width of a head; times heads the width of the stream."""
-    num_layers: Count
-    """Number of layers."""
     in_channels: Count = 16
     """Channels of the latent."""
     out_channels: Count = 16
     """Channels of the prediction."""
-    patch_size: Patch = (1, 2, 2)
-    """Latents per token: frames, height, width."""
     time_embed_dim: Count = 512
     """Width of the step's embedding."""
     text_embed_dim: Count = 4096
@@ -72,23 +68,11 @@ class CogVideoXConfig(Spec):
     """Height and width in pixels, where a pass does not say."""
     sample_frames: Count = 49
     """Frames, where a pass does not say."""
-    vae_scale: Count = 8
-    """Pixels per latent, along a side."""
     vae_frames: Count = 4
     """Frames per latent; the first has its own."""
 
-    @property
-    def hidden(self) -> int:
-        """Width of the stream."""
-        return self.num_attention_heads * self.attention_head_dim
-
 
 Config: Final = CogVideoXConfig
-
-
-def default_extent(config: CogVideoXConfig) -> Extent:
-    """Return the size that the model makes by default."""
-    return Extent(*config.sample_size, config.sample_frames)
 
 
 @lru_cache(maxsize=512)
@@ -118,29 +102,18 @@ def build(
     """
     del conventions
     extent = phase.extent or default_extent(config)
-    grid = grid_of(extent, name, config.patch_size, config.vae_scale, config.vae_frames)
+    grid = grid_of(config, extent, name)
     text = phase.context_len or config.max_text_seq_length
     batch, length = phase.batch, grid.tokens + text
     t, p, q = config.patch_size
     size = (grid.frames * t, grid.height * p, grid.width * q)
-    return Workload(
-        name=name,
-        blocks=(
-            _conditioning(config, dtypes, batch, size, grid.tokens, text),
-            _layers(config, dtypes, batch, length),
-            _end(config, dtypes, batch, length, grid.tokens),
-        ),
-        parameters=parameter_count(config),
-        active_parameters=parameter_count(config),
-        kv_bytes_per_token=0,
-        phase=str(phase),
-        batch=batch,
-        tokens=batch * grid.tokens,
-        inputs=("latents", "text", "step"),
-        outputs=("proj_out",),
-        conventions={"extent": f"{extent}, {grid.tokens} tokens", "text": f"{text} tokens",
-                     "guidance": "twice the batch"},
-    )  # fmt: skip
+    blocks = (
+        _conditioning(config, dtypes, batch, size, grid.tokens, text),
+        _layers(config, dtypes, batch, length),
+        _end(config, dtypes, batch, length, grid.tokens),
+    )
+    inputs = ["latents", "text", "step"]
+    return denoiser(name, phase, blocks, parameter_count(config), inputs, (extent, grid, text))
 
 
 def _conditioning(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final, Literal
 
-from accelsim.config import Count, Spec
+from accelsim.config import Count
 from accelsim.workload.build import BlockBuilder
 from accelsim.workload.conventions import Conventions
 from accelsim.workload.dtypes import Dtypes
@@ -23,17 +23,19 @@ from accelsim.workload.families._dense import (
 from accelsim.workload.families._diffusion import (
     FREQUENCIES,
     Grid,
-    Patch,
+    LatentConfig,
     add_embedder,
     add_gated_sum,
     add_mlp2,
     add_modulated_norm,
+    default_extent,
+    denoiser,
     embedder_parameters,
     grid_of,
     mlp_parameters,
 )
 from accelsim.workload.graph import Block, Workload
-from accelsim.workload.phase import Extent, Phase
+from accelsim.workload.phase import Phase
 from accelsim.workload.tensor import Role, packed_bytes
 
 __all__ = [
@@ -58,31 +60,11 @@ _TEXT: Final = "text_proj_2"
 _FIRST: Final = "first."
 
 
-class DitConfig(Spec):
+class DitConfig(LatentConfig):
     """A diffusion transformer whose text, if any, is attended to by cross attention."""
 
-    num_attention_heads: Count
-    """Heads."""
-    attention_head_dim: Count
-    """Width of a head; times heads the width of the stream."""
-    num_layers: Count
-    """Number of layers; of spatial layers where there are temporal ones too."""
     ffn_dim: Count
     """Width of the MLP."""
-    in_channels: Count
-    """Channels of the latent."""
-    out_channels: Count
-    """Channels of the prediction."""
-    patch_size: Patch = (1, 2, 2)
-    """Latents per token: frames, height, width."""
-    sample_size: tuple[Count, Count]
-    """Height and width in pixels, where a pass does not say."""
-    sample_frames: Count = 1
-    """Frames, where a pass does not say."""
-    vae_scale: Count = 8
-    """Pixels per latent, along a side."""
-    vae_frames: Count = 1
-    """Frames per latent; the first has its own."""
     conditioning: Literal["per_layer", "shared"] = "shared"
     """Each layer has its own linear layer of shifts and scales (DiT), or one serves all, with a
     table of offsets per layer (PixArt)."""
@@ -109,18 +91,8 @@ class DitConfig(Spec):
     temporal: bool = False
     """After each layer over the positions of a frame comes one over the frames of a position."""
 
-    @property
-    def hidden(self) -> int:
-        """Width of the stream."""
-        return self.num_attention_heads * self.attention_head_dim
-
 
 Config: Final = DitConfig
-
-
-def default_extent(config: DitConfig) -> Extent:
-    """Return the size that the model makes by default."""
-    return Extent(*config.sample_size, config.sample_frames)
 
 
 @lru_cache(maxsize=512)
@@ -150,27 +122,16 @@ def build(
     """
     del conventions
     extent = phase.extent or default_extent(config)
-    grid = grid_of(extent, name, config.patch_size, config.vae_scale, config.vae_frames)
+    grid = grid_of(config, extent, name)
     text = (phase.context_len or config.text_tokens) if config.text_dim else 0
     writer = _Writer(config, dtypes, phase.batch, grid, text)
     inputs = ["latents", *(f"scalar.{i}" for i in range(config.scalar_embeddings))]
     inputs += ["class_ids"] * (config.num_classes is not None)
     inputs += ["sizes", "aspect"] * (config.size_embedding is not None)
     inputs += ["text"] * bool(text)
-    return Workload(
-        name=name,
-        blocks=writer.blocks(),
-        parameters=parameter_count(config),
-        active_parameters=parameter_count(config),
-        kv_bytes_per_token=0,
-        phase=str(phase),
-        batch=phase.batch,
-        tokens=phase.batch * grid.tokens,
-        inputs=tuple(inputs),
-        outputs=("proj_out",),
-        conventions={"extent": f"{extent}, {grid.tokens} tokens", "text": f"{text} tokens",
-                     "guidance": "twice the batch"},
-    )  # fmt: skip
+    return denoiser(
+        name, phase, writer.blocks(), parameter_count(config), inputs, (extent, grid, text)
+    )
 
 
 class _Writer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final, Literal
 
-from accelsim.config import Count, Spec, Whole
+from accelsim.config import Count, Whole
 from accelsim.workload.build import BlockBuilder
 from accelsim.workload.conventions import Conventions
 from accelsim.workload.dtypes import Dtypes
@@ -17,18 +17,20 @@ from accelsim.workload.families._dense import Dense, add_qk_norm, add_self_atten
 from accelsim.workload.families._diffusion import (
     FREQUENCIES,
     Grid,
-    Patch,
+    LatentConfig,
     add_embedder,
     add_gated_sum,
     add_mlp2,
     add_modulated_norm,
+    default_extent,
+    denoiser,
     embedder_parameters,
     grid_of,
     mlp_parameters,
 )
 from accelsim.workload.families._refiner import add_refiner, refiner_parameters
 from accelsim.workload.graph import Block, Workload
-from accelsim.workload.phase import Extent, Phase
+from accelsim.workload.phase import Phase
 from accelsim.workload.tensor import packed_bytes
 
 __all__ = [
@@ -50,33 +52,13 @@ _DEFAULT: Final = Conventions()
 _STEP: Final = "step_embedding"
 
 
-class MmditConfig(Spec):
+class MmditConfig(LatentConfig):
     """A multimodal diffusion transformer."""
 
-    num_attention_heads: Count
-    """Heads."""
-    attention_head_dim: Count
-    """Width of a head; times heads the width of the streams."""
-    num_layers: Count
-    """Layers in which text and image have weights of their own."""
     num_single_layers: Whole = 0
     """Layers over text and image as one sequence, after those."""
-    in_channels: Count
-    """Channels of the latent."""
-    out_channels: Count
-    """Channels of the prediction."""
-    patch_size: Patch = (1, 2, 2)
-    """Latents per token: frames, height, width."""
     patch_conv: bool = True
     """Latents become tokens by a convolution; by a linear layer over packed latents in FLUX."""
-    sample_size: tuple[Count, Count]
-    """Height and width in pixels, where a pass does not say."""
-    sample_frames: Count = 1
-    """Frames, where a pass does not say."""
-    vae_scale: Count = 8
-    """Pixels per latent, along a side."""
-    vae_frames: Count = 1
-    """Frames per latent; the first has its own."""
     text_dim: Count
     """Width of the text's tokens."""
     text_tokens: Count
@@ -96,18 +78,8 @@ class MmditConfig(Spec):
     refiner_layers: Whole = 0
     """Layers of a transformer that refines the text first (HunyuanVideo)."""
 
-    @property
-    def hidden(self) -> int:
-        """Width of the streams."""
-        return self.num_attention_heads * self.attention_head_dim
-
 
 Config: Final = MmditConfig
-
-
-def default_extent(config: MmditConfig) -> Extent:
-    """Return the size that the model makes by default."""
-    return Extent(*config.sample_size, config.sample_frames)
 
 
 @lru_cache(maxsize=512)
@@ -137,24 +109,15 @@ def build(
     """
     del conventions
     extent = phase.extent or default_extent(config)
-    grid = grid_of(extent, name, config.patch_size, config.vae_scale, config.vae_frames)
+    grid = grid_of(config, extent, name)
     text = phase.context_len or config.text_tokens
     inputs = ["latents", "text", "pooled", "scalar.0"]
     inputs += ["scalar.1"] * config.guidance_embeds
     inputs += ["refiner_step"] * (config.refiner_layers > 0)
-    return Workload(
-        name=name,
-        blocks=_Writer(config, dtypes, phase.batch, grid, text).blocks(),
-        parameters=parameter_count(config),
-        active_parameters=parameter_count(config),
-        kv_bytes_per_token=0,
-        phase=str(phase),
-        batch=phase.batch,
-        tokens=phase.batch * grid.tokens,
-        inputs=tuple(inputs),
-        outputs=("proj_out",),
-        conventions={"extent": f"{extent}, {grid.tokens} tokens", "text": f"{text} tokens",
-                     "guidance": "distilled" if config.guidance_embeds else "twice the batch"},
+    return denoiser(
+        name, phase, _Writer(config, dtypes, phase.batch, grid, text).blocks(),
+        parameter_count(config), inputs, (extent, grid, text),
+        "distilled" if config.guidance_embeds else "twice the batch",
     )  # fmt: skip
 
 

@@ -171,9 +171,7 @@ def _mlp(body: BlockBuilder, name: str, x: str, rows: int, widths: list[int]) ->
 @lru_cache(maxsize=256)
 def parameter_count(config: NeuralGraphicsConfig) -> int:
     """Return the number of parameters by a closed form."""
-    layers = sum(
-        k * n for widths in config.widths() for k, n in pairwise(widths)
-    )
+    layers = sum(k * n for widths in config.widths() for k, n in pairwise(widths))
     return config.entries * config.features + layers
 
 
