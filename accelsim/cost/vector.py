@@ -132,7 +132,7 @@ OPERATIONS: Final[dict[str, dict[str, float]]] = {
     "threshold": {"max": 1},
     "lif": {"mul": 1, "add": 2, "max": 1},
     "hash": {"mul": 3, "add": 3},
-    "corner_weight": {"mul": 2, "add": 1},
+    "corner_weight": {"mul": 3},
     "spherical_harmonics": {"mul": 2, "add": 1},
     "groupnorm": {"add": 4, "mul": 3},
     "instancenorm": {"add": 4, "mul": 3},
