@@ -94,7 +94,7 @@ TECHNIQUES: Final = (
               "arXiv 2503.06923; the first steps that run in full are not published per model"),
     Technique("TaylorSeer, interval 6, HunyuanVideo", "5.00x, latency 4.65x", "hunyuanvideo-720p",
               _TAYLOR, "arXiv 2503.06923"),
-    Technique("Delta-DiT, PixArt", "1.6x latency at 20 steps", "pixart-alpha",
+    Technique("Delta-DiT, PixArt", "1.6x latency at 20 steps", "pixart-alpha-1024px",
               {"kind": "step_caching", "skip": ("layers",), "share": 0.75, "interval": 2},
               "arXiv 2406.01125"),
     Technique("Bottleneck Sampling, FLUX.1-dev", "3x latency", "flux-dev",
