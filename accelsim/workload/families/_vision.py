@@ -1,4 +1,4 @@
-"""Parts of networks for images: convolutions with batch norm, pooling, classifiers, patches."""
+"""Parts of networks for images: convolutions with batch norm, pooling, patches, positions."""
 
 from __future__ import annotations
 
@@ -6,8 +6,36 @@ from accelsim.errors import ConfigError
 from accelsim.workload.build import BlockBuilder
 from accelsim.workload.families._image import Image
 from accelsim.workload.phase import Extent
+from accelsim.workload.tensor import Role
 
-__all__ = ["add_classifier", "add_conv_bn", "add_pool", "conv_bn_parameters", "patches_of"]
+__all__ = [
+    "add_classifier",
+    "add_conv_bn",
+    "add_mean",
+    "add_pool",
+    "add_positions",
+    "conv_bn_parameters",
+    "patches_of",
+    "strided",
+]
+
+
+def strided(image: Image, kernel: int, stride: int, padding: int) -> Image:
+    """Return the sizes after a convolution or a pooling.
+
+    Raises
+    ------
+    ConfigError
+        If nothing is left.
+    """
+    height, width = ((side + 2 * padding - kernel) // stride + 1 for side in image.size)
+    if min(height, width) < 1:
+        raise ConfigError(
+            f"the image is too small: {image.height}x{image.width} positions are left before a"
+            f" window of {kernel}x{kernel}",
+            path="workload.height",
+        )
+    return Image(image.batch, height, width)
 
 
 def add_conv_bn(
@@ -19,8 +47,7 @@ def add_conv_bn(
     The padding is half the kernel, so that a stride of 1 keeps the sizes.
     """
     padding = (kernel - 1) // 2
-    height, width = ((side + 2 * padding - kernel) // stride + 1 for side in image.size)
-    made = Image(image.batch, height, width)
+    made = strided(image, kernel, stride, padding)
     x = body.conv(
         name, x, image.batch, channels, image.size, (kernel, kernel), stride=stride,
         padding=padding, groups=groups, bias=False, shard="groups" if groups > 1 else None,
@@ -44,30 +71,65 @@ def conv_bn_parameters(channels: tuple[int, int], kernel: int, groups: int = 1) 
 
 def add_pool(
     body: BlockBuilder, name: str, x: str, image: Image, channels: int, *, kernel: int = 3,
-    stride: int = 2, function: str = "max", dtype: str = "",
+    stride: int = 2, padding: int = 0, function: str = "max", dtype: str = "",
 ) -> tuple[str, Image]:  # fmt: skip
-    """Add a pooling with a padding of half the kernel; return result and sizes."""
-    padding = (kernel - 1) // 2
-    height, width = ((side + 2 * padding - kernel) // stride + 1 for side in image.size)
-    made = Image(image.batch, height, width)
-    y = body.activation(name, image.batch, channels, height, width, dtype=dtype)
+    """Add a pooling; return result and sizes."""
+    made = strided(image, kernel, stride, padding)
+    y = body.activation(name, image.batch, channels, *made.size, dtype=dtype)
     dims = {"rows": made.rows, "columns": channels, "terms": kernel * kernel}
     attributes = {"function": function, "window": True}
     body.operator(name, "reduce", dims, (x,), (y,), "pool", None, attributes)
     return y, made
 
 
-def add_classifier(
-    body: BlockBuilder, x: str, image: Image, channels: int, classes: int, *, norm: bool = False
-) -> str:
-    """Add the mean over all positions, a layer norm where there is one, and a linear layer."""
+def add_mean(body: BlockBuilder, x: str, image: Image, channels: int) -> str:
+    """Add the mean over all positions."""
     y = body.activation("pool", image.batch, channels)
     dims = {"rows": image.batch, "columns": channels, "terms": image.positions}
     body.operator("pool", "reduce", dims, (x,), (y,), "pool", None, {"function": "mean"})
+    return y
+
+
+def add_classifier(
+    body: BlockBuilder, x: str, image: Image, channels: int, classes: int, *, norm: bool = False
+) -> str:
+    """Add the mean over all positions, a layer norm where there is one, and a linear layer.
+
+    Without classes the linear layer is left out.
+    """
+    y = add_mean(body, x, image, channels)
     if norm:
         weights = (body.vector("norm.weight", channels), body.vector("norm.bias", channels))
         y = body.norm("norm", y, image.batch, channels, "layernorm", weights)
+    if not classes:
+        return y
     return body.linear("classifier", y, image.batch, classes, channels, bias=True)
+
+
+def add_positions(
+    body: BlockBuilder, x: str, batch: int, grid: tuple[int, int], own: tuple[int, int],
+    extra: int, width: int,
+) -> str:  # fmt: skip
+    """Add the learned positions of the tokens, resized where the model's own grid is another.
+
+    Parameters
+    ----------
+    grid, own : (int, int)
+        Patches along height and width, of this image and of the table.
+    extra : int
+        Tokens besides the patches that have a position; they keep theirs.
+    """
+    rows, held = grid[0] * grid[1] + extra, own[0] * own[1] + extra
+    table = body.tensor("positions", (held, width), body.dtypes.activation, Role.WEIGHT)
+    if grid != own:
+        made = body.activation("positions_resized", rows, width)
+        dims = {"rows": rows, "columns": width, "operands": 1}
+        how = {"function": "bicubic", "part": True}
+        body.operator("positions_resized", "elementwise", dims, (table,), (made,), "resize", None,
+                      how)  # fmt: skip
+        table = made
+    return body.elementwise("position_sum", "add", (x, table), batch * rows, width,
+                            label="embedding")  # fmt: skip
 
 
 def patches_of(extent: Extent, patch: int, name: str) -> tuple[int, int]:

@@ -1,18 +1,19 @@
-"""Convolutional networks for images: ResNet, MobileNet-V2, ConvNeXt and VGG."""
+"""Convolutional networks for images: ResNet, MobileNet, EfficientNet, ConvNeXt, VGG, AlexNet.
+
+Batch norms are operators of their own, with weights; VGG's blocks can be spiking neurons.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final
 
-from pydantic import model_validator
-from pydantic_core import PydanticCustomError
-
-from accelsim.config import Count, Spec
 from accelsim.errors import ConfigError
 from accelsim.workload.conventions import Conventions
 from accelsim.workload.dtypes import Dtypes
-from accelsim.workload.families._convnet_blocks import Stage, write, written_parameters
+from accelsim.workload.families._convnet_config import ConvnetConfig, Stage
+from accelsim.workload.families._convnet_count import written_parameters
+from accelsim.workload.families._convnet_write import last_grid, write
 from accelsim.workload.graph import Workload
 from accelsim.workload.phase import Extent, Phase
 
@@ -21,6 +22,7 @@ __all__ = [
     "PHASES",
     "Config",
     "ConvnetConfig",
+    "Stage",
     "active_parameter_count",
     "build",
     "default_extent",
@@ -32,42 +34,6 @@ INPUT: Final = "image"
 
 _BF16: Final = Dtypes()
 _DEFAULT: Final = Conventions()
-
-
-class ConvnetConfig(Spec):
-    """A stem, stages of equal blocks, and a classifier."""
-
-    block: Literal["basic", "bottleneck", "inverted", "convnext", "vgg"]
-    """ResNet-18's and ResNet-50's residual blocks, MobileNet-V2's, ConvNeXt's, or VGG's plain
-    convolutions."""
-    image_size: Count = 224
-    """Side of the image, where a pass does not say."""
-    num_channels: Count = 3
-    """Channels of the image."""
-    stem: Count
-    """Channels of the stem; of `vgg` unused, give the first stage's."""
-    stages: tuple[Stage, ...]
-    """Stages in order."""
-    head_channels: Count | None = None
-    """Channels of a last convolution before the classifier (MobileNet-V2)."""
-    fully_connected: tuple[Count, ...] = ()
-    """Widths of fully connected layers before the classifier (VGG)."""
-    num_classes: Count = 1000
-    """Outputs of the classifier."""
-    time_steps: Count = 1
-    """Steps over which a spiking network sees the image; 1 for an ordinary one."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> ConvnetConfig:
-        problem = ""
-        if self.fully_connected and self.block != "vgg":
-            problem = "fully_connected is VGG's"
-        elif self.time_steps > 1 and self.block != "vgg":
-            problem = "time_steps: spiking networks are built of `vgg` blocks"
-        if problem:
-            raise PydanticCustomError("model", "{problem}", {"problem": problem})
-        return self
-
 
 Config: Final = ConvnetConfig
 
@@ -88,6 +54,12 @@ def build(
 ) -> Workload:
     """Return one pass over ``phase.batch`` images; parameters as for every family.
 
+    Notes
+    -----
+    A spiking network sees the image in each of its steps (direct encoding).  The steps of a layer
+    follow each other before the next layer begins, as a larger batch, so that membrane potentials
+    stay in the unit; products with spikes have the attribute ``spikes``: they are additions.
+
     Raises
     ------
     ConfigError
@@ -97,11 +69,8 @@ def build(
     extent = phase.extent or default_extent(config)
     if extent.frames > 1:
         raise ConfigError(f"`{name}` sees images, not videos", path="workload.frames")
-    blocks = write(config, dtypes, phase.batch, extent)
+    blocks, made = write(config, dtypes, phase.batch, extent)
     total = parameter_count(config)
-    notes = {"image": str(extent), "batch norm": "its own operator, not folded"}
-    if config.time_steps > 1:
-        notes["spikes"] = f"{config.time_steps} steps; inputs of 1 bit after the first layer"
     return Workload(
         name=name,
         blocks=blocks,
@@ -112,9 +81,25 @@ def build(
         batch=phase.batch,
         tokens=phase.batch,
         inputs=("image",),
-        outputs=("classifier",),
-        conventions=notes,
+        outputs=(made,),
+        conventions=_notes(config, extent),
     )
+
+
+def _notes(config: ConvnetConfig, extent: Extent) -> dict[str, str]:
+    notes = {"image": str(extent)}
+    if config.block == "vgg":
+        if extent != default_extent(config):
+            height, width = last_grid(config)
+            notes["classifier"] = f"behind a pooling to its {height}x{width} positions"
+    elif config.block != "convnext":
+        notes["batch norm"] = "its own operator, not folded"
+    if config.spiking:
+        notes["spikes"] = (
+            f"{config.time_steps} steps, each with the image; products behind the first layer are"
+            " additions, counted as MACs"
+        )
+    return notes
 
 
 @lru_cache(maxsize=256)

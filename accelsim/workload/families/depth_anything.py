@@ -10,6 +10,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
 from accelsim.config import Count
 from accelsim.workload.build import BlockBuilder
 from accelsim.workload.conventions import Conventions
@@ -17,6 +20,7 @@ from accelsim.workload.dtypes import Dtypes
 from accelsim.workload.families import vit
 from accelsim.workload.families._image import Image
 from accelsim.workload.families._vision import patches_of
+from accelsim.workload.families._vit_blocks import add_patches, add_vit_layer
 from accelsim.workload.graph import Block, Workload
 from accelsim.workload.phase import Extent, Phase
 from accelsim.workload.tensor import packed_bytes
@@ -50,6 +54,19 @@ class DepthConfig(vit.VitConfig):
     """Channels of the fused maps."""
     head_hidden_size: Count = 32
     """Channels of the head."""
+    metric: bool = False
+    """Depths in metres: a sigmoid, scaled, in place of the last ReLU."""
+
+    @model_validator(mode="after")
+    def _reads_layers(self) -> DepthConfig:
+        layers = self.out_layers
+        if sorted(set(layers)) != list(layers) or layers[-1] > self.num_hidden_layers:
+            raise PydanticCustomError(
+                "model",
+                "out_layers {layers} are not increasing, or beyond num_hidden_layers {last}",
+                {"layers": str(list(layers)), "last": self.num_hidden_layers},
+            )
+        return self
 
 
 Config: Final = DepthConfig
@@ -81,26 +98,26 @@ def build(
     del conventions
     extent = phase.extent or config.size
     grid = patches_of(extent, config.patch_size, name)
-    image, tokens = Image(phase.batch, *grid), grid[0] * grid[1] + config.extra_tokens
-    blocks = [vit.add_patches(config, dtypes, phase.batch, grid)]
+    image, tokens = Image(phase.batch, *grid), grid[0] * grid[1] + config.tokens_besides
+    blocks = [add_patches(config, dtypes, phase.batch, grid)]
     done, maps = 0, []
     for number, layer in enumerate(config.out_layers):
         body = BlockBuilder(f"layers.{number}", dtypes)
         x = body.activation("hidden", phase.batch * tokens, config.hidden_size)
-        x = vit.add_vit_layer(body, config, x, phase.batch, tokens)
+        x = add_vit_layer(body, config, x, phase.batch, tokens)
         blocks.append(body.block(layer - done, {"hidden": x}))
         done = layer
         blocks.append(_reassemble(config, dtypes, number, image, tokens))
         maps.append(_resized(image, _FACTORS[number]))
     blocks += _fuse(config, dtypes, maps, Image(phase.batch, extent.height, extent.width))
     total = parameter_count(config)
-    table = config.size.height // config.patch_size * (config.size.width // config.patch_size)
-    idle = config.hidden_size * (config.mask_token + table - grid[0] * grid[1])
+    notes = {"image": f"{extent}, {tokens} tokens"}
+    if grid != config.grid:
+        notes["positions"] = f"resized in the pass, from those of {config.size}"
     return Workload(
         name=name, blocks=tuple(blocks), parameters=total, active_parameters=total,
         kv_bytes_per_token=0, phase=str(phase), batch=phase.batch, tokens=phase.batch * tokens,
-        inputs=("image",), outputs=("depth",), conventions={"image": f"{extent}, {tokens} tokens"},
-        idle_parameters=idle + _unused(config),
+        inputs=("image",), outputs=("depth",), conventions=notes, idle_parameters=_unused(config),
     )  # fmt: skip
 
 
@@ -183,14 +200,22 @@ def _fuse(config: DepthConfig, dtypes: Dtypes, maps: list[Image], full: Image) -
     x = body.conv("conv2", x, full.batch, (f // 2, hidden), full.size, (3, 3))
     x = body.elementwise("relu", "relu", (x,), full.rows, hidden, label="activation")
     x = body.conv("conv3", x, full.batch, (hidden, 1), full.size, (1, 1))
-    body.elementwise("depth", "relu", (x,), full.rows, 1, label="activation")
+    if config.metric:
+        x = body.elementwise("sigmoid", "sigmoid", (x,), full.rows, 1, label="activation")
+    last_function = "scale" if config.metric else "relu"
+    body.elementwise("depth", last_function, (x,), full.rows, 1, label="activation")
     return [*blocks, body.block(1)]
 
 
 def _unused(config: DepthConfig) -> int:
-    """Return the parameters of the first fusion's unit for a second map, which it does not get."""
-    f = config.fusion_hidden_size
-    return 2 * f * (9 * f + 1)
+    """Return the parameters that no pass uses.
+
+    They are the first fusion's unit for a second map, which it does not get, layers behind the
+    last that is read, and the token for masked patches.
+    """
+    f, layers = config.fusion_hidden_size, config.num_hidden_layers - config.out_layers[-1]
+    unused = 2 * f * (9 * f + 1) + layers * vit.layer_parameters(config)
+    return unused + config.hidden_size * config.mask_token
 
 
 @lru_cache(maxsize=256)

@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from accelsim.config import Count, Spec
+from accelsim.config import Count, Positive, Spec, Whole
 from accelsim.errors import ConfigError
 from accelsim.workload.build import BlockBuilder
 from accelsim.workload.conventions import Conventions
@@ -16,8 +16,8 @@ from accelsim.workload.dtypes import Dtypes
 from accelsim.workload.families._blocks import add_norm
 from accelsim.workload.families._dense import Dense, add_self_attention, add_sum
 from accelsim.workload.families._diffusion import add_mlp2, mlp_parameters
-from accelsim.workload.families._image import Image
-from accelsim.workload.families._vision import add_classifier, patches_of
+from accelsim.workload.families._image import Image, halved
+from accelsim.workload.families._vision import add_classifier, add_positions, patches_of
 from accelsim.workload.graph import Block, Workload
 from accelsim.workload.phase import Extent, Phase
 from accelsim.workload.tensor import Role, packed_bytes
@@ -57,15 +57,25 @@ class SwinConfig(Spec):
     """Heads of each stage."""
     window_size: Count = 7
     """Side of a window in tokens."""
-    mlp_ratio: Count = 4
+    mlp_ratio: Positive = 4.0
     """Width of the MLP over that of the stream."""
-    num_classes: Count = 1000
-    """Outputs of the classifier."""
+    qkv_bias: bool = True
+    """Biases on query, key and value."""
+    absolute_positions: bool = False
+    """A learned position per patch besides the biases of the windows."""
+    num_classes: Whole = 1000
+    """Outputs of the classifier; 0 for none."""
 
     @model_validator(mode="after")
     def _consistent(self) -> SwinConfig:
         if len(self.depths) != len(self.num_heads):
             raise PydanticCustomError("model", "depths and num_heads need as many entries", {})
+        for stage, heads in enumerate(self.num_heads):
+            if self.embed_dim * 2**stage % heads:
+                raise PydanticCustomError(
+                    "model", "stage {stage} is {width} wide, which {heads} heads do not divide",
+                    {"stage": stage, "width": self.embed_dim * 2**stage, "heads": heads},
+                )  # fmt: skip
         return self
 
 
@@ -91,7 +101,7 @@ def build(
     Raises
     ------
     ConfigError
-        If the tokens of a stage are no whole number of windows.
+        If the tokens of a stage do not fill a window.
     """
     del conventions
     extent = phase.extent or default_extent(config)
@@ -100,26 +110,26 @@ def build(
     blocks = [_patches(config, dtypes, image)]
     for number, depth in enumerate(config.depths):
         if number:
-            image, width = Image(image.batch, image.height // 2, image.width // 2), 2 * width
-            blocks.append(_merge(dtypes, number, image, width))
-        if image.height % config.window_size or image.width % config.window_size:
+            blocks.append(_merge(dtypes, number, image, 2 * width))
+            image, width = halved(image), 2 * width
+        if min(image.size) < config.window_size:
             raise ConfigError(
-                f"{extent} gives stage {number} {image.height}x{image.width} tokens, no whole"
-                f" number of windows of {config.window_size}",
+                f"{extent} gives stage {number} {image.height}x{image.width} tokens, less than"
+                f" a window of {config.window_size}",
                 path="workload.height",
             )
         blocks.append(_stage(config, dtypes, number, depth, image, width))
     body = BlockBuilder("head", dtypes)
     x = body.activation("hidden", image.rows, width)
     x = add_norm(body, "norm", x, image.rows, width, "layernorm")
-    add_classifier(body, x, image, width, config.num_classes)
+    made = add_classifier(body, x, image, width, config.num_classes)
     blocks.append(body.block(1))
     total = parameter_count(config)
     return Workload(
         name=name, blocks=tuple(blocks), parameters=total, active_parameters=total,
         kv_bytes_per_token=0, phase=str(phase), batch=phase.batch,
-        tokens=phase.batch * grid[0] * grid[1], inputs=("image",), outputs=("classifier",),
-        conventions={"image": str(extent)},
+        tokens=phase.batch * grid[0] * grid[1], inputs=("image",), outputs=(made,),
+        conventions={"image": str(extent), "windows": "tokens are padded to whole windows"},
     )  # fmt: skip
 
 
@@ -132,19 +142,30 @@ def _patches(config: SwinConfig, dtypes: Dtypes, image: Image) -> Block:
         (side, side), stride=side, padding=0,
     )  # fmt: skip
     x = add_norm(body, "patch_norm", x, image.rows, config.embed_dim, "layernorm")
+    if config.absolute_positions:
+        own = config.image_size // side
+        x = add_positions(body, x, image.batch, image.size, (own, own), 0, config.embed_dim)
     return body.block(1, {"hidden": x})
 
 
 def _merge(dtypes: Dtypes, number: int, image: Image, width: int) -> Block:
-    """Join each four neighbours to one token; `image` and `width` are those after it."""
-    body = BlockBuilder(f"stage.{number}.merge", dtypes)
-    x = body.activation("hidden", 4 * image.rows, width // 2)
-    y = body.activation("joined", image.rows, 2 * width)
-    size = packed_bytes(image.rows * 2 * width, dtypes.activation)
+    """Join each four neighbours of `image`, padded to even sides, to one token of `width`."""
+    body, made = BlockBuilder(f"stage.{number}.merge", dtypes), halved(image)
+    x = body.activation("hidden", image.rows, width // 2)
+    y = body.activation("joined", made.rows, 2 * width)
+    size = packed_bytes(made.rows * 2 * width, dtypes.activation)
     body.operator("joined", "transfer", {"size_bytes": size}, (x,), (y,), "copy")
-    y = add_norm(body, "norm", y, image.rows, 2 * width, "layernorm")
-    y = body.linear("reduction", y, image.rows, width, 2 * width)
+    y = add_norm(body, "norm", y, made.rows, 2 * width, "layernorm")
+    y = body.linear("reduction", y, made.rows, width, 2 * width)
     return body.block(1, {"hidden": y})
+
+
+def _copied(body: BlockBuilder, name: str, x: str, rows: int, width: int) -> str:
+    """Add the copy of tokens into windows, or out of them."""
+    y = body.activation(name, rows, width)
+    size = packed_bytes(rows * width, body.dtypes.activation)
+    body.operator(name, "transfer", {"size_bytes": size}, (x,), (y,), "copy")
+    return y
 
 
 def _stage(
@@ -152,26 +173,29 @@ def _stage(
 ) -> Block:
     heads, window = config.num_heads[number], config.window_size
     tokens, rows = window * window, image.rows
+    windows = image.batch * -(-image.height // window) * -(-image.width // window)
     body = BlockBuilder(f"stage.{number}", dtypes)
     x = body.activation("hidden", rows, width)
     y = add_norm(body, "attention_norm", x, rows, width, "layernorm")
-    size = packed_bytes(rows * width, dtypes.activation)
-    parts = body.activation("windows", rows, width)
-    body.operator("windows", "transfer", {"size_bytes": size}, (y,), (parts,), "copy")
+    y = _copied(body, "windows", y, windows * tokens, width)
     table = body.tensor("bias_table", ((2 * window - 1) ** 2, heads), dtypes.activation,
                         Role.WEIGHT)  # fmt: skip
     bias = body.activation("bias", heads, tokens, tokens)
     dims = {"rows": tokens * tokens, "columns": heads, "table_rows": (2 * window - 1) ** 2}
     body.operator("bias", "gather", dims, (table,), (bias,), "embedding")
-    y = add_self_attention(
-        body, parts, rows // tokens, tokens, Dense(width, heads, width // heads), bias=bias
-    )
+    shape = Dense(width, heads, width // heads, qkv_bias=config.qkv_bias)
+    y = add_self_attention(body, y, windows, tokens, shape, bias=bias)
+    y = _copied(body, "image", y, rows, width)
     x = add_sum(body, "attention_residual", x, y, rows, width)
     y = add_norm(body, "mlp_norm", x, rows, width, "layernorm")
-    sizes = (width, config.mlp_ratio * width, width)
-    y = add_mlp2(body, "mlp", y, rows, sizes, "gelu", shard=True)
+    y = add_mlp2(body, "mlp", y, rows, (width, _inner(config, width), width), "gelu", shard=True)
     x = add_sum(body, "mlp_residual", x, y, rows, width)
     return body.block(depth, {"hidden": x})
+
+
+def _inner(config: SwinConfig, width: int) -> int:
+    """Return the width of the MLP."""
+    return int(config.mlp_ratio * width)
 
 
 @lru_cache(maxsize=256)
@@ -179,13 +203,14 @@ def parameter_count(config: SwinConfig) -> int:
     """Return the number of parameters by a closed form."""
     width, total = config.embed_dim, 0
     total += width * (config.num_channels * config.patch_size**2 + 1) + 2 * width
+    total += width * (config.image_size // config.patch_size) ** 2 * config.absolute_positions
     for number, depth in enumerate(config.depths):
         if number:
             total += 8 * width + 8 * width * width
             width *= 2
         table = (2 * config.window_size - 1) ** 2 * config.num_heads[number]
-        layer = 4 * width * (width + 1) + 4 * width + table
-        total += depth * (layer + mlp_parameters(width, config.mlp_ratio * width, width))
+        layer = 4 * width * width + width + 3 * width * config.qkv_bias + 4 * width + table
+        total += depth * (layer + mlp_parameters(width, _inner(config, width), width))
     return total + 2 * width + config.num_classes * (width + 1)
 
 

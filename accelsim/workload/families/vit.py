@@ -9,17 +9,13 @@ from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from accelsim.config import Count, Spec, Whole
-from accelsim.workload.build import BlockBuilder
 from accelsim.workload.conventions import Conventions
 from accelsim.workload.dtypes import Dtypes
-from accelsim.workload.families._blocks import Experts, add_experts, add_norm
-from accelsim.workload.families._dense import Dense, add_self_attention, add_sum
-from accelsim.workload.families._diffusion import add_mlp2, mlp_parameters
+from accelsim.workload.families._diffusion import mlp_parameters
 from accelsim.workload.families._vision import patches_of
-from accelsim.workload.graph import Block, Workload
+from accelsim.workload.families._vit_blocks import add_end, add_layers, add_patches
+from accelsim.workload.graph import Workload
 from accelsim.workload.phase import Extent, Phase
-from accelsim.workload.repeat import repeats
-from accelsim.workload.tensor import Role, packed_bytes
 
 __all__ = [
     "INPUT",
@@ -27,8 +23,6 @@ __all__ = [
     "Config",
     "VitConfig",
     "active_parameter_count",
-    "add_patches",
-    "add_vit_layer",
     "build",
     "default_extent",
     "layer_parameters",
@@ -62,8 +56,14 @@ class VitConfig(Spec):
     """Channels of the image."""
     extra_tokens: Whole = 1
     """Tokens besides the patches: the class, and DeiT's distillation."""
-    activation: Literal["gelu", "gelu_tanh", "quick_gelu"] = "gelu"
+    register_tokens: Whole = 0
+    """Further tokens without positions (DINOv2 with registers)."""
+    qkv_bias: bool = True
+    """Biases on query, key and value."""
+    activation: Literal["gelu", "gelu_tanh", "quick_gelu", "silu"] = "gelu"
     """Function between the MLP's matrices."""
+    gated: bool = False
+    """An MLP of three matrices, whose gate the function is of (the largest DINOv2)."""
     patch_bias: bool = True
     """Bias on the patches' convolution."""
     first_norm: bool = False
@@ -72,10 +72,16 @@ class VitConfig(Spec):
     """A learned scale of what attention and MLP add (DINOv2)."""
     mask_token: bool = False
     """A learned token for masked patches, which inference does not use (DINOv2)."""
-    head: Literal["classifier", "class_token", "none"] = "classifier"
-    """A linear layer on the class token, its norm alone (CLIP), or the norm of all tokens."""
+    head: Literal[
+        "classifier", "class_and_mean", "pooler", "class_token", "projection", "none"
+    ] = "classifier"
+    """A linear layer on the class token, or on it and the mean of the patches (DINOv2); a linear
+    layer and tanh on the class token (the bare ViT of transformers); the class token's norm alone
+    (CLIP), or with a projection; or the norm of all tokens."""
     num_classes: Count = 1000
     """Outputs of the classifier."""
+    projection_dim: Count | None = None
+    """Width of the projection."""
     classifiers: Count = 1
     """Classifiers, one per extra token (2 in distilled DeiT)."""
     num_local_experts: Whole = 0
@@ -93,6 +99,16 @@ class VitConfig(Spec):
         given = self.image_size
         return Extent(given, given) if isinstance(given, int) else Extent(*given)
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches along height and width that the table of positions is made for."""
+        return self.size.height // self.patch_size, self.size.width // self.patch_size
+
+    @property
+    def tokens_besides(self) -> int:
+        """Tokens besides the patches."""
+        return self.extra_tokens + self.register_tokens
+
     @model_validator(mode="after")
     def _consistent(self) -> VitConfig:
         problem = ""
@@ -103,6 +119,8 @@ class VitConfig(Spec):
             )
         elif self.head != "none" and not self.extra_tokens:
             problem = f"head `{self.head}` reads the class token, so extra_tokens must be 1"
+        elif self.head == "projection" and self.projection_dim is None:
+            problem = "head `projection` needs projection_dim"
         elif self.num_local_experts and not (
             self.num_experts_per_tok and self.moe_intermediate_size
         ):
@@ -136,8 +154,8 @@ def build(
     config : VitConfig
         The model.
     phase : Phase
-        ``forward``; for another extent than the model's own the table of positions is resized
-        beforehand.
+        ``forward``; for another extent than the model's own the table of positions is resized in
+        the pass, as DINOv2 does.
     dtypes, conventions, name
         As for every family.
 
@@ -149,13 +167,16 @@ def build(
     del conventions
     extent = phase.extent or config.size
     patches = patches_of(extent, config.patch_size, name)
-    tokens = patches[0] * patches[1] + config.extra_tokens
+    tokens = patches[0] * patches[1] + config.tokens_besides
+    notes = {"image": f"{extent}, {tokens} tokens"}
+    if patches != config.grid:
+        notes["positions"] = f"resized in the pass, from those of {config.size}"
     return Workload(
         name=name,
         blocks=(
             add_patches(config, dtypes, phase.batch, patches),
-            *_layers(config, dtypes, phase.batch, tokens),
-            _end(config, dtypes, phase.batch, tokens),
+            *add_layers(config, dtypes, phase.batch, tokens),
+            add_end(config, dtypes, phase.batch, tokens),
         ),
         parameters=parameter_count(config),
         active_parameters=active_parameter_count(config),
@@ -165,15 +186,18 @@ def build(
         tokens=phase.batch * tokens,
         inputs=("image", *(["class_positions"] if config.head != "none" else [])),
         outputs=_outputs(config),
-        conventions={"image": f"{extent}, {tokens} tokens"},
-        idle_parameters=_idle(config, extent),
+        conventions=notes,
+        idle_parameters=_idle(config),
     )
 
 
 def _outputs(config: VitConfig) -> tuple[str, ...]:
-    if config.head != "classifier":
+    if config.head in ("none", "class_token"):
         return ("final_norm",)
-    return tuple(f"classifier.{n}" if n else "classifier" for n in range(config.classifiers))
+    if config.head in ("pooler", "projection"):
+        return (config.head,)
+    count = config.classifiers if config.head == "classifier" else 1
+    return tuple(f"classifier.{n}" if n else "classifier" for n in range(count))
 
 
 def _routers(config: VitConfig) -> int:
@@ -182,140 +206,47 @@ def _routers(config: VitConfig) -> int:
     return layers * config.hidden_size * config.num_local_experts
 
 
-def _positions(config: VitConfig, extent: Extent) -> int:
-    """Return the rows of the table of positions that an image of some size uses."""
-    side = config.patch_size
-    return extent.height // side * (extent.width // side) + config.extra_tokens
-
-
-def _idle(config: VitConfig, extent: Extent) -> int:
-    """Return the parameters that a pass leaves alone: mask, other tasks, a resized table."""
-    mask = config.hidden_size * config.mask_token
-    table = _positions(config, config.size) - _positions(config, extent)
-    return mask + (config.num_tasks - 1) * _routers(config) + table * config.hidden_size
-
-
-def add_patches(config: VitConfig, dtypes: Dtypes, batch: int, patches: tuple[int, int]) -> Block:
-    """Return the block that turns an image into tokens with positions."""
-    h, side = config.hidden_size, config.patch_size
-    tokens = patches[0] * patches[1] + config.extra_tokens
-    size = (patches[0] * side, patches[1] * side)
-    body = BlockBuilder("patches", dtypes)
-    x = body.activation("image", batch, config.num_channels, *size)
-    x = body.conv(
-        "patch_embed", x, batch, (config.num_channels, h), size, (side, side), stride=side,
-        padding=0, bias=config.patch_bias,
-    )  # fmt: skip
-    if config.extra_tokens:
-        extra = body.tensor(
-            "extra_tokens", (config.extra_tokens, h), dtypes.activation, Role.WEIGHT
-        )
-        y = body.activation("extra", batch * config.extra_tokens, h)
-        dims = {"rows": batch * config.extra_tokens, "columns": h,
-                "table_rows": config.extra_tokens}  # fmt: skip
-        body.operator("extra", "gather", dims, (extra,), (y,), "embedding")
-        joined = body.activation("tokens", batch * tokens, h)
-        moved = packed_bytes(batch * tokens * h, dtypes.activation)
-        body.operator("tokens", "transfer", {"size_bytes": moved}, (y, x), (joined,), "copy")
-        x = joined
-    table = body.tensor("positions", (tokens, h), dtypes.activation, Role.WEIGHT)
-    x = body.elementwise("position_sum", "add", (x, table), batch * tokens, h, label="embedding")
-    if config.first_norm:
-        x = add_norm(body, "first_norm", x, batch * tokens, h, "layernorm")
-    return body.block(1, {"hidden": x})
-
-
-def add_vit_layer(
-    body: BlockBuilder, config: VitConfig, x: str, batch: int, tokens: int, *, moe: bool = False
-) -> str:
-    """Add attention and MLP (or experts), each after a norm; return the stream."""
-    h, rows, heads = config.hidden_size, batch * tokens, config.num_attention_heads
-    y = add_norm(body, "attention_norm", x, rows, h, "layernorm")
-    y = add_self_attention(body, y, batch, tokens, Dense(h, heads, h // heads))
-    x = _add_scaled(body, config, "attention", x, y, rows)
-    y = add_norm(body, "mlp_norm", x, rows, h, "layernorm")
-    if moe:
-        shape = Experts(config.num_local_experts, config.num_experts_per_tok,
-                        config.moe_intermediate_size or 0, bias=True)  # fmt: skip
-        y = add_experts(body, y, rows, h, shape, activation=config.activation, gated=False)
-    else:
-        sizes = (h, config.intermediate_size, h)
-        y = add_mlp2(body, "mlp", y, rows, sizes, config.activation, shard=True)
-    return _add_scaled(body, config, "mlp", x, y, rows)
-
-
-def _add_scaled(
-    body: BlockBuilder, config: VitConfig, name: str, x: str, y: str, rows: int
-) -> str:
-    h = config.hidden_size
-    if config.layer_scale:
-        scale = body.vector(f"{name}_scale", h)
-        y = body.elementwise(f"{name}_scaled", "mul", (y, scale), rows, h, label="residual")
-    return add_sum(body, f"{name}_residual", x, y, rows, h)
-
-
-def _layers(config: VitConfig, dtypes: Dtypes, batch: int, tokens: int) -> tuple[Block, ...]:
-    moe = config.num_local_experts > 0
-    plan = repeats([moe and layer % 2 == 1 for layer in range(config.num_hidden_layers)])
-    blocks = []
-    for number, (kinds, count) in enumerate(plan):
-        body = BlockBuilder("layers" if len(plan) == 1 else f"layers.{number}", dtypes)
-        x = body.activation("hidden", batch * tokens, config.hidden_size)
-        for place, kind in enumerate(kinds):
-            body.prefix = "" if len(kinds) == 1 else f"{place}."
-            x = add_vit_layer(body, config, x, batch, tokens, moe=kind)
-        blocks.append(body.block(count, {"hidden": x}))
-    return tuple(blocks)
-
-
-def _end(config: VitConfig, dtypes: Dtypes, batch: int, tokens: int) -> Block:
-    h, rows = config.hidden_size, batch * tokens
-    body = BlockBuilder("end", dtypes)
-    x = body.activation("hidden", rows, h)
-    if config.head != "class_token":
-        x = add_norm(body, "final_norm", x, rows, h, "layernorm")
-    if config.head == "none":
-        return body.block(1)
-    for number in range(config.classifiers if config.head == "classifier" else 1):
-        suffix = f".{number}" if number else ""
-        ids = body.activation("class_positions", batch, dtype="int32")
-        y = body.gather(f"select{suffix}", x, ids, (batch, h, rows), label="select")
-        if config.head == "class_token":
-            add_norm(body, "final_norm", y, batch, h, "layernorm")
-        else:
-            body.linear(f"classifier{suffix}", y, batch, config.num_classes, h, bias=True)
-    return body.block(1)
+def _idle(config: VitConfig) -> int:
+    """Return the parameters that a pass leaves alone: the mask token, routers of other tasks."""
+    return config.hidden_size * config.mask_token + (config.num_tasks - 1) * _routers(config)
 
 
 def patch_parameters(config: VitConfig) -> int:
     """Return the parameters of patches, extra tokens and positions."""
     h, side = config.hidden_size, config.patch_size
     total = h * (config.num_channels * side * side + config.patch_bias)
-    total += (config.extra_tokens + _positions(config, config.size)) * h
+    positions = config.grid[0] * config.grid[1] + config.extra_tokens
+    total += (positions + config.tokens_besides) * h
     return total + h * config.mask_token + 2 * h * config.first_norm
 
 
 def layer_parameters(config: VitConfig, *, moe: bool = False) -> int:
     """Return the parameters of one layer, with the routers of all tasks."""
-    h = config.hidden_size
-    total = 4 * h * (h + 1) + 4 * h + 2 * h * config.layer_scale
+    h, wide = config.hidden_size, config.intermediate_size
+    total = 4 * h * h + h + 3 * h * config.qkv_bias + 4 * h + 2 * h * config.layer_scale
     if not moe:
-        return total + mlp_parameters(h, config.intermediate_size, h)
+        return total + mlp_parameters(h, wide, h) + (wide * (h + 1) if config.gated else 0)
     expert = mlp_parameters(h, config.moe_intermediate_size or 0, h)
     return total + config.num_local_experts * (expert + config.num_tasks * h)
+
+
+def _head_parameters(config: VitConfig) -> int:
+    h = config.hidden_size
+    return {
+        "classifier": config.classifiers * config.num_classes * (h + 1),
+        "class_and_mean": config.num_classes * (2 * h + 1),
+        "pooler": h * (h + 1),
+        "projection": h * (config.projection_dim or 0),
+    }.get(config.head, 0)
 
 
 @lru_cache(maxsize=256)
 def parameter_count(config: VitConfig) -> int:
     """Return the number of parameters by a closed form."""
-    h = config.hidden_size
     moe = config.num_hidden_layers // 2 if config.num_local_experts else 0
-    total = patch_parameters(config) + 2 * h
+    total = patch_parameters(config) + 2 * config.hidden_size + _head_parameters(config)
     total += (config.num_hidden_layers - moe) * layer_parameters(config)
-    total += moe * layer_parameters(config, moe=True) if moe else 0
-    if config.head == "classifier":
-        total += config.classifiers * config.num_classes * (h + 1)
-    return total
+    return total + (moe * layer_parameters(config, moe=True) if moe else 0)
 
 
 @lru_cache(maxsize=256)

@@ -45,8 +45,8 @@ OPS_PER_ELEMENT: Final[Mapping[str, int]] = {
     "bicubic": 35,  # four sums of four neighbours, and the sum of those
     "threshold": 1,
     "lif": 4,  # leak, add the input, compare with the threshold, reset
-    "hash": 6,  # arXiv 2201.05989, equation 4: three products, two xors, a mask
-    "corner_weight": 3,  # three products, of which the first is with 1 - x every other time
+    "corner_index": 6,  # arXiv 2201.05989, equation 4: three products, two xors, a mask
+    "corner_weight": 3,  # two products, and about one subtraction of a fraction from 1
     "spherical_harmonics": 3,  # of degree 4: 43 for 16 values
     "relu_mul": 2,
     "sigmoid_mul": 5,
