@@ -42,7 +42,7 @@ from accelsim.cost._gpu_kernels import (
     vector,
 )
 
-__all__ = ["COMPONENT", "Calibration", "Gpu", "GpuEnergy"]
+__all__ = ["COMPONENT", "Board", "Calibration", "Generation", "Gpu", "GpuEnergy"]
 
 _MATMUL_KINDS: Final = frozenset({"matmul", "conv"})
 _REFUSED_KINDS: Final = frozenset({"collective", "transfer"})
@@ -55,6 +55,13 @@ _WIDER: Final[Mapping[str, str]] = {
     "fp8": "fp16", "fp16": "fp32", "bf16": "fp32", "int16": "fp32", "tf32": "fp32",
     "fp32": "fp64", "int32": "fp64",
 }  # fmt: skip
+
+
+Generation = Literal[
+    "maxwell", "pascal", "volta", "turing", "ampere", "ada", "hopper", "blackwell",
+    "gcn5", "cdna1", "cdna2", "cdna3", "xe_hpc",
+]  # fmt: skip
+"""Architectures by their vendor's names."""
 
 
 class Calibration(Spec):
@@ -106,6 +113,15 @@ class GpuEnergy(Spec):
     """Accessing the register file; three operands per multiply-accumulate."""
 
 
+class Board(Spec):
+    """A board that carries a GPU."""
+
+    bandwidth_bytes_per_s: BytesPerSecond
+    """Datasheet memory bandwidth."""
+    power_w: Positive | None = None
+    """Datasheet power limit of the board, W."""
+
+
 class Gpu(Unit):
     """A GPU of streaming multiprocessors with tensor cores, a shared L2 cache and one DRAM.
 
@@ -142,8 +158,10 @@ class Gpu(Unit):
     """Gap between consecutive kernels, for each way of launching."""
     calibration: Calibration
     energy: GpuEnergy
-    boards: dict[str, BytesPerSecond] = Field(default_factory=dict)
-    """Boards with this GPU by their name in tables of measurements: memory bandwidth."""
+    generation: Generation
+    """Family of the GPU: what it shares with others in kernels and, unmeasured, in calibration."""
+    boards: dict[str, Board] = Field(default_factory=dict)
+    """Boards with this GPU by their name in tables of measurements."""
 
     def multiplied(self, dtype: str) -> str:
         """Return the listed format that products of `dtype` run in; empty where none holds it.

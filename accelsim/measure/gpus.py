@@ -62,4 +62,4 @@ def board(name: str) -> tuple[Gpu, float]:
     resolved = load_resolved(known[name])
     whole = Resolved(resolved.tree, {**_ABSENT, **resolved.data})
     gpu = validate(whole, Gpu)
-    return gpu, gpu.boards[name]
+    return gpu, gpu.boards[name].bandwidth_bytes_per_s

@@ -66,6 +66,7 @@ def test_a_configuration_becomes_a_model_file(accelsim: Command, tmp_path: Path)
     assert "family: decoder" in accelsim("import", "hf", str(config)).out
 
 
+@pytest.mark.checkout
 def test_einsums_become_a_graph(accelsim: Command, tmp_path: Path) -> None:
     """The example's layer, decoded after 99 tokens."""
     file = tmp_path / "layer.json"
