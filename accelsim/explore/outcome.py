@@ -61,6 +61,8 @@ def row_of(evaluate: EvaluatePoint, task: Task, code: str) -> Row:
     except AccelsimError as refused:
         status, error = "failed", str(refused)
     except (Exception, SystemExit) as unforeseen:
+        if isinstance(unforeseen.__cause__ or unforeseen.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None  # Ctrl-C inside a compiled kernel: a SystemError
         status, error = "failed", _where(unforeseen)
     row = blank_row(task, code, status, error)
     return row._replace(

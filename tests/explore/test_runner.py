@@ -11,6 +11,7 @@ import pytest
 
 from accelsim.errors import ConfigError, StoreError
 from accelsim.explore import Store, SweepSpec, export, keys, merge, parse_shard, run, to_frame
+from accelsim.explore.outcome import EvaluatePoint
 from accelsim.explore.workers import available_cores
 from tests.explore import evaluators
 from tests.explore.conftest import MakeSweep
@@ -203,12 +204,17 @@ def test_shards_are_written_i_of_n() -> None:
             parse_shard(text)
 
 
-def test_ctrl_c_keeps_finished_rows(make_sweep: MakeSweep, library: Path) -> None:
+@pytest.mark.parametrize(
+    "interrupted", [evaluators.interrupted, evaluators.interrupted_in_a_kernel]
+)
+def test_ctrl_c_keeps_finished_rows(
+    make_sweep: MakeSweep, library: Path, interrupted: EvaluatePoint
+) -> None:
     """What was finished is stored, and the message says how to go on."""
     spec = make_sweep(space={"batch": [1, 2, 8, 4]})
     with pytest.raises(KeyboardInterrupt, match=r"stopped with 4 of 32 points in .*goes on"):
         run(spec, store=library / "s.sqlite", jobs=1, quiet=True,
-            evaluate_point=evaluators.interrupted)  # fmt: skip
+            evaluate_point=interrupted)  # fmt: skip
     done = run(spec, store=library / "s.sqlite", jobs=1, quiet=True,
                evaluate_point=evaluators.trivial)  # fmt: skip
     assert (done.resumed, done.evaluated) == (4, 28)
