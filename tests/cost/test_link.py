@@ -11,12 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from accelsim.config import library, load_spec
-from accelsim.cost.link import PATTERNS, AlphaBetaLink
+from accelsim.config import library, load_resolved, load_spec
+from accelsim.cost.link import PATTERNS, AlphaBetaLink, Between, course
 from accelsim.errors import UnknownNameError
 from tests.reference import reference_file
 
-FRAGMENTS = ("nvlink3", "nvlink4", "pcie4_x16", "on_package")
+FRAGMENTS = sorted(
+    path.stem
+    for path in (library.library_root() / "arch" / "components").glob("*.yaml")
+    if load_resolved(path).data.get("kind") == "link"
+)
 patterns = st.sampled_from(sorted(PATTERNS))
 MEASURED = {
     "allreduce": "all_reduce",
@@ -131,6 +135,71 @@ def test_unknown_patterns_and_impossible_algorithms_are_refused() -> None:
         link(topology="ring", algorithm="direct")
 
 
+def test_one_shot_reads_every_array_whole() -> None:
+    """One step of 1 us, and seven arrays of 1 MB at 100 GB/s; halves have nothing to shorten."""
+    one = link(algorithm="one_shot")
+    assert one.collective_ps("all_reduce", 1_000_000, 8) == 1_000_000 + 70_000_000
+    direct = link(algorithm="direct")
+    same = [x.collective_ps("all_gather", 10**6, 8) for x in (one, direct)]
+    assert same[0] == same[1]
+
+
+def test_one_shot_is_for_short_messages() -> None:
+    """With both at hand, few bytes go in one shot and many in two."""
+    quick = {"start_s": 0.0, "latency_s": 5e-6, "algorithm": "one_shot"}
+    wide = {"start_s": 0.0, "latency_s": 5e-6, "algorithm": "direct"}
+    both = link(protocols=[quick, wide])
+    assert both.collective_ps("all_reduce", 800, 8) == 5_000_000 + 7 * 8000
+    assert both.collective_ps("all_reduce", 8 * 10**8, 8) == 10_000_000 + 14 * 10**9
+
+
+def test_a_device_s_own_part_costs_its_copy() -> None:
+    """S / (P L) more for what is divided, nothing for a transfer."""
+    plain, copying = link(), link(local_bytes_per_s=200e9)
+    for pattern, more in (("all_gather", 10_000_000), ("transfer", 0)):
+        both = [one.collective_ps(pattern, 8_000_000, 4) for one in (plain, copying)]
+        assert both[1] - both[0] == more
+    with pytest.raises(ValidationError, match="local_bytes_per_s"):
+        link(local_bytes_per_s=50e9)
+
+
+def test_a_node_s_way_out_bounds_a_ring() -> None:
+    """16 devices in nodes of 8: 28 steps within, 2 longer ones between, bytes at the slower."""
+    nodes = link(
+        between={"group_devices": 8, "bandwidth_bytes_per_s": 50e9, "latency_s": 4e-6}
+    ).collective_ps
+    within = link().collective_ps
+    assert nodes("all_reduce", 10**6, 8) == within("all_reduce", 10**6, 8)
+    assert nodes("all_reduce", 16 * 10**6, 16) == 30_000_000 + 2 * 4_000_000 + 30 * 20_000_000
+
+
+def test_straight_sending_shares_the_way_out() -> None:
+    """All-to-all of 4 devices in 2 nodes: 2 x 2 x S/4 leave a node through its one port."""
+    way = course("all_to_all", 4, "direct", 2)
+    assert (way.steps, way.crossings, way.sent, way.crossed) == (1, 1, 0.75, 1.0)
+
+
+@given(groups=st.integers(2, 64))
+def test_a_tree_crosses_in_logarithmic_steps(groups: int) -> None:
+    """2 log2 of the nodes instead of 2 (N - 1), and 2 S bytes instead of 2 S (P - 1) / P."""
+    ring, tree = (course("all_reduce", 8 * groups, a, 8) for a in ("ring", "tree"))
+    assert ring.crossings == 2 * (groups - 1)
+    assert 2 ** (tree.crossings // 2) >= groups > 2 ** (tree.crossings // 2 - 1)
+    assert tree.steps <= ring.steps
+    assert tree.sent >= ring.sent
+
+
+@pytest.mark.parametrize("name", ["infiniband_edr", "infiniband_hdr", "infiniband_ndr"])
+def test_a_network_fragment_joins_nodes(name: str) -> None:
+    """Two nodes of eight over one port take longer than one node of 16, by the port's rate."""
+    path = library.find("arch", f"components/{name}")
+    data = load_resolved(path).data | {"group_devices": 8}
+    port = Between.model_validate(data)
+    over = link(between=data).collective_ps("all_reduce", 10**9, 16)
+    alone = 10**9 * 1.875 / (port.bandwidth_bytes_per_s * port.efficiency) * 1e12
+    assert over == pytest.approx(alone, rel=0.01)
+
+
 def test_energy_is_per_bit() -> None:
     """1.3 pJ per bit are 10.4 pJ per byte."""
     assert fragment("nvlink3").energy_pj(1000) == pytest.approx(10400)
@@ -159,40 +228,42 @@ def off(one: AlphaBetaLink, op: str, points: list[tuple[int, int, float]]) -> li
 
 
 @pytest.mark.validate
-def test_all_reduce_of_the_campaign_that_calibrated() -> None:
-    """60 NCCL all-reduces of 8 x A100 by aiconfigurator, the rows of the fit: 8.3 % mean."""
-    points = measured("A100-SXM4-80GB", "allreduce", "aiconfigurator", impl="nccl-2.27.3")
-    assert mean(off(fragment("nvlink3"), "allreduce", points)) < 10
+@pytest.mark.parametrize(
+    ("op", "bound"), [("allreduce", 9), ("allgather", 10), ("reducescatter", 9), ("alltoall", 10)]
+)
+def test_collectives_of_the_campaign_that_calibrated(op: str, bound: float) -> None:
+    """60 NCCL collectives each of 8 x A100, half of them fitted: 6.5 to 7.5 % mean."""
+    points = measured("A100-SXM4-80GB", op, "aiconfigurator", impl="nccl-2.27.3")
+    assert mean(off(fragment("nvlink3"), op, points)) < bound
 
 
 @pytest.mark.validate
 @pytest.mark.parametrize("source", ["llmcompass", "vidur"])
 def test_all_reduce_of_campaigns_not_seen(source: str) -> None:
-    """Other nodes, other NCCL: 16.2 % (LLMCompass, 8 B to 16 GiB) and 14.3 % (vidur) mean.
+    """Other nodes, other NCCL: 13 % (LLMCompass, 8 B to 16 GiB) and 19 % (vidur) mean.
 
-    LLMCompass's own model is 46 % off on its 32 points.  Both campaigns have a floor of host time
-    that the kernel-only calibration lacks.
+    LLMCompass's own model is 46 % off on its 32 points; vidur's short calls are bimodal.
     """
     points = measured("A100-SXM4-80GB", "allreduce", source)
     found = off(fragment("nvlink3"), "allreduce", points)
-    assert mean(found) < 20
+    assert mean(found) < 21
     long = off(fragment("nvlink3"), "allreduce", [p for p in points if p[0] >= 16_000_000])
-    assert mean(long) < 15
+    assert mean(long) < 16
 
 
 @pytest.mark.validate
-@pytest.mark.parametrize("op", ["allgather", "reducescatter", "alltoall"])
-def test_other_collectives_on_the_all_reduce_parameters(op: str) -> None:
-    """Steps and bytes alone carry over: 11 to 14 % mean, none of these rows fitted."""
-    points = measured("A100-SXM4-80GB", op, "aiconfigurator", impl="nccl-2.27.3")
-    assert mean(off(fragment("nvlink3"), op, points)) < 17
+@pytest.mark.parametrize("op", ["allreduce", "allgather", "reducescatter", "alltoall"])
+def test_collectives_over_pcie_5(op: str) -> None:
+    """60 NCCL collectives each of 8 RTX PRO 6000, half of them fitted: 5 to 12 % mean."""
+    points = measured("RTXPRO6000", op, "aiconfigurator", impl="nccl-2.29.2")
+    assert mean(off(fragment("pcie5_x16"), op, points)) < 14
 
 
 @pytest.mark.validate
-def test_transfers_on_nccl_own_latencies() -> None:
-    """Send and receive between two A100: 14.6 % mean, parameters from NCCL's source."""
+def test_transfers() -> None:
+    """Send and receive between two A100, half of the sizes fitted: 11 % mean."""
     points = measured("A100-SXM4-80GB", "send_recv", "vidur")
-    assert mean(off(fragment("nvlink3"), "send_recv", points)) < 18
+    assert mean(off(fragment("nvlink3"), "send_recv", points)) < 15
 
 
 @pytest.mark.validate
@@ -202,3 +273,10 @@ def test_all_reduce_over_pcie_on_nccl_own_latencies() -> None:
     found = off(fragment("pcie4_x16"), "allreduce", points)
     assert mean(found) < 6
     assert max(found) < 25
+
+
+@pytest.mark.validate
+def test_bridged_pairs_in_a_host() -> None:
+    """A100 PCIe, 2 over a bridge and 4 over the host besides: 6 % mean, none of it fitted."""
+    points = measured("A100-PCIe-80GB", "allreduce", "vidur")
+    assert mean(off(fragment("nvlink3_bridge"), "allreduce", points)) < 9
