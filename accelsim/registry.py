@@ -26,6 +26,7 @@ FOLDERS = {
     "searcher": "explore/searchers",
     "executor": "explore/executors",
     "cases": "measure/cases",
+    "dataset": "measure/imports",
 }
 """Kind of extension -> folder of the package that holds one file per name."""
 

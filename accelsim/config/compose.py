@@ -2,7 +2,8 @@
 
 ``extends: NAME`` inside any mapping takes that library file's content as defaults for the mapping,
 and keeps nothing of what an outer base had in its place.  An override replaces one field, named
-by its dotted path, before expressions resolve.
+by its dotted path, before expressions resolve; one of a field ``extends`` does so before bases are
+merged, as if it stood in the file.
 """
 
 from __future__ import annotations
@@ -37,13 +38,31 @@ def compose(path: Path, kind: str = "arch", overrides: Mapping[str, Any] | None 
         On a missing base, a chain of bases that comes back to itself, or an override inside
         something that has no fields.
     """
-    tree = _compose(_resolve(path), kind, (), [])
-    if not overrides:
+    bases = _bases(overrides)
+    tree = _rebased(_resolve(path), kind, bases)
+    fields = {name: value for name, value in (overrides or {}).items() if name not in bases}
+    if not fields:
         return tree
     changed = Tree(deepcopy(tree.data), tree.file, dict(tree.values), dict(tree.keys))
-    for dotted_path, value in overrides.items():
+    for dotted_path, value in fields.items():
         _override(changed, dotted_path, value)
     return changed
+
+
+def _bases(overrides: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the overrides that name another base."""
+    return {name: v for name, v in (overrides or {}).items() if name.split(".")[-1] == "extends"}
+
+
+def _rebased(path: Path, kind: str, bases: Mapping[str, Any]) -> Tree:
+    """Return a file's tree with other bases than it names itself."""
+    if not bases:
+        return _compose(path, kind, (), [])
+    tree = load_tree(path)
+    for dotted_path, value in bases.items():
+        _override(tree, dotted_path, value)
+    tree.data = _expand(tree, tree.data, (), (kind, (path,), []))
+    return tree
 
 
 def fingerprint(path: Path, kind: str = "arch") -> Fingerprint:
@@ -210,7 +229,10 @@ def load_named(
     """
     path = find(kind, name)
     changes = tuple(sorted((overrides or {}).items()))
-    loaded: Model = _load_named(path, fingerprint(path, kind), model, kind, changes)
+    files = fingerprint(path, kind)
+    for base in _bases(overrides).values():
+        files += fingerprint(find(kind, str(base)), kind)
+    loaded: Model = _load_named(path, files, model, kind, changes)
     return loaded
 
 

@@ -100,7 +100,7 @@ FUNCTIONS: Final[dict[str, Steps]] = {
 }  # fmt: skip
 """Function -> steps, with lanes that do one add, multiply or activation per cycle."""
 
-OPERATIONS: Final[dict[str, dict[str, float]]] = {
+_FORWARD: Final[dict[str, dict[str, float]]] = {
     "softmax": {"max": 1, "add": 2, "exp": 1, "div": 1},
     "layernorm": {"add": 4, "mul": 3},
     "rmsnorm": {"mul": 3, "add": 1},
@@ -141,6 +141,28 @@ OPERATIONS: Final[dict[str, dict[str, float]]] = {
     "max": {"max": 1},
     "sum": {"add": 1},
     "mean": {"add": 1},
+    "where": {"max": 1},
+    "copy": {},
+    "pow": {"exp": 1},
+    "dropout": {"mul": 1, "add": 1, "max": 1},
+}
+
+OPERATIONS: Final[dict[str, dict[str, float]]] = {
+    **_FORWARD,
+    # The function again, its derivative, and the product with the gradient.
+    **{
+        f"{name}_backward": {**mix, "mul": mix.get("mul", 0) + 2} for name, mix in _FORWARD.items()
+    },
+    "dropout_backward": {"mul": 1},
+    "softmax_backward": {"mul": 2, "add": 2},
+    **{
+        f"{name}_backward": {"mul": 7, "add": 4}
+        for name in ("layernorm", "groupnorm", "instancenorm", "batchnorm")
+    },
+    "rmsnorm_backward": {"mul": 6, "add": 2},
+    "l2norm_backward": {"mul": 4, "add": 2},
+    "scatter_add": {"add": 1},
+    "accumulate": {"add": 1},
 }
 """Function -> operations per element, for their energy; erf and tanh count as an exponential."""
 

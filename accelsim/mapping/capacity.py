@@ -8,6 +8,7 @@ from accelsim.arch import main_memory
 from accelsim.errors import InfeasibleError
 from accelsim.mapping.plan import Plan
 from accelsim.workload import Block, Role
+from accelsim.workload.graph import recalled, saved
 
 __all__ = ["MemoryNeed", "check_capacity", "memory_need"]
 
@@ -16,7 +17,8 @@ __all__ = ["MemoryNeed", "check_capacity", "memory_need"]
 class MemoryNeed:
     """Bytes of main memory on the fullest device.
 
-    `activation_bytes` is the largest input and output of any one operator, alive together.
+    `activation_bytes` is the largest input and output of any one operator, alive together, and
+    what a forward pass keeps for the backward one.
     """
 
     weight_bytes: int
@@ -39,9 +41,9 @@ def memory_need(plan: Plan) -> MemoryNeed:
     weights, caches = _StageSum(partition.pipeline), _StageSum(partition.pipeline)
     seen: set[str] = set()
     for block in plan.workload.blocks:
-        divided = _divided(block)
+        divided, again = _divided(block), recalled(plan.workload, block)
         for name, tensor in block.tensors.items():
-            if tensor.role is Role.ACTIVATION or name in seen:
+            if tensor.role is Role.ACTIVATION or name in seen or name in again:
                 continue
             if name in block.shared:
                 seen.add(name)
@@ -54,7 +56,14 @@ def memory_need(plan: Plan) -> MemoryNeed:
     activations = max(
         (s.work.input_bytes + s.work.output_bytes for b in plan.blocks for s in b.steps), default=0
     )
-    return MemoryNeed(weights.fullest(), caches.fullest() * partition.microbatches, activations)
+    kept = _StageSum(partition.pipeline)
+    for block, tensor in saved(plan.workload):
+        size = tensor.size_bytes
+        kept.add(-(-size // partition.tensor) if tensor.name in _divided(block) else size,
+                 block.count)  # fmt: skip
+    return MemoryNeed(
+        weights.fullest(), caches.fullest() * partition.microbatches, activations + kept.fullest()
+    )
 
 
 class _StageSum:

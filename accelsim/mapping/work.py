@@ -23,6 +23,8 @@ _GRID: Final[Mapping[str, tuple[str, str]]] = {
     "route": ("tokens", "experts"),
 }
 
+_ATTENTION: Final = frozenset({"attention", "attention_gradient"})
+
 _MASKS: Final = frozenset({"window", "chunk", "density"})
 """Attributes by which an attention leaves out more than the causal mask does."""
 
@@ -45,6 +47,7 @@ def work_of(
     """
     dims = operator.dims
     whole = {**parent.dims, **dims}
+    backward = operator.kind == "attention_gradient"
     first = tensors[operator.inputs[0]].dtype if operator.inputs else "int32"
     second = _second_operand(operator, tensors) or first
     batch, m, n, k = 1, 1, 1, 1
@@ -56,7 +59,9 @@ def work_of(
     elif operator.kind == "conv":  # as an implicit matrix product, one per group
         batch, m, n = dims["groups"], dims["batch"] * positions(dims, "out"), dims["out_channels"]
         k = dims["in_channels"] * positions(dims, "kernel")
-    elif operator.kind == "attention":
+        if operator.attributes.get("gradient") == "weight":  # sums over images and positions
+            m, n, k = n, k, m
+    elif operator.kind in _ATTENTION:
         batch = dims["batch"]
     elif operator.kind in _GRID:
         rows, columns = _GRID[operator.kind]
@@ -64,8 +69,8 @@ def work_of(
     elif operator.kind == "transfer":
         n = dims["size_bytes"]
     return Work(
-        kind=operator.kind,
-        function=str(operator.attributes.get("function", "")),
+        kind="attention" if backward else operator.kind,
+        function="backward" if backward else str(operator.attributes.get("function", "")),
         dtype=compute_dtype(first if dtype_bits(first) >= dtype_bits(second) else second),
         batch=batch, m=m, n=n, k=k,
         bits_a=int(dtype_bits(first)), bits_b=int(dtype_bits(second)),
@@ -77,15 +82,35 @@ def work_of(
         macs=counts.macs, vector_ops=counts.vector_ops,
         heads=whole.get("heads", 0), kv_heads=whole.get("kv_heads", 0),
         q_len=whole.get("q_len", 0), kv_len=whole.get("kv_len", 0),
-        head_dim=whole.get("head_dim", 0), value_dim=whole.get("value_dim", 0),
+        # The five products of a backward attention: three as wide as a key, two as a value.
+        head_dim=whole.get("head_dim", 0) * (3 if backward else 1),
+        value_dim=whole.get("value_dim", 0) * (2 if backward else 1),
         causal=bool(operator.attributes.get("causal", False)),
         kv_seen=_seen(operator),
     )  # fmt: skip
 
 
+def _function(operator: Operator) -> str:
+    """Return the variant within the kind: function, algorithm of a scan, kernel of a convolution.
+
+    Only a convolution of one group at stride 1 names its kernel: others have no fast algorithm.
+    """
+    if operator.kind == "scan":
+        return str(operator.attributes["algorithm"])
+    if operator.kind == "conv":
+        dims = operator.dims
+        plain = dims["groups"] == 1 and all(
+            dims[f"out_{side}"] + dims[f"kernel_{side}"] - 1 >= dims[f"in_{side}"]
+            for side in ("height", "width")
+        )
+        flat = "kernel_depth" not in dims and not operator.attributes.get("transposed", False)
+        return f"{dims['kernel_height']}x{dims['kernel_width']}" if plain and flat else ""
+    return str(operator.attributes.get("function", ""))
+
+
 def _seen(operator: Operator) -> int:
     """Return the mean keys of a query where a window, a chunk or a mask leaves some out."""
-    if operator.kind != "attention" or not operator.attributes.keys() & _MASKS:
+    if operator.kind not in _ATTENTION or not operator.attributes.keys() & _MASKS:
         return 0
     return max(1, -(-unmasked_pairs(operator) // operator.dims["q_len"]))
 
