@@ -1,1 +1,1 @@
-"""Measurements: reference cases, validation against them, and calibration of cost models."""
+"""Measurements: the reference back-end, cases, validation against them, and calibration."""

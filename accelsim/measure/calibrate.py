@@ -1,356 +1,390 @@
-"""Fits the seven scalars of the GPU kernel model on measured matrix products of one campaign.
+"""Fits the scalars of the GPU kernel model to one campaign's measurements on one board.
 
-``python -m accelsim.measure.calibrate --data ops.parquet --write reports/calibration`` repeats
-every fit that the architecture files quote; with ``--gpu`` and ``--source`` it does one.
+`calibrate` fits every section that the campaign has rows for; the rest keeps the scalars that the
+board has already.  Rows of the test split are never fitted on, only scored.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import date
-from importlib import import_module
-from pathlib import Path
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from accelsim.cost._gpu_kernels import matmul
-from accelsim.cost.gpu import Calibration, Gpu
-from accelsim.errors import AccelsimError, MissingExtraError
-from accelsim.jit import kernel
-from accelsim.measure.gpus import board
-from accelsim.measure.products import BYTES, Products, Score, read_products, score, split_rows
-
-__all__ = ["CAMPAIGNS", "SCALARS", "Fit", "calibrate_gemm", "main", "predicted_s", "typical"]
-
-SCALARS: Final = {
-    "compute_efficiency": (0.4, 1.0),
-    "memory_efficiency": (0.4, 1.0),
-    "start_s": (0.0, 12e-6),
-    "smoothness": (1.0, 8.0),
-    "edge_elements": (0.0, 60.0),
-    "wave_rounding": (0.0, 1.0),
-    "fill_elements": (0.0, 500.0),
-}
-"""Scalars in the order of the search, with the bounds of it."""
-
-CAMPAIGNS: Final = (
-    ("A100-PCIe-80GB", "vidur", "fp16"),
-    ("A40", "vidur", "fp16"),
-    ("A6000", "llmservingsim", "fp16"),
-    ("RTX3090", "llmservingsim", "fp16"),
-    ("RTXPRO6000", "llmservingsim", "bf16"),
-    ("A100-SXM4-80GB", "aiconfigurator", "bf16"),
-    ("RTXPRO6000", "aiconfigurator", "bf16"),
+from accelsim.cost._gpu_calibration import (
+    Calibration,
+    ClockScalars,
+    FormatScalars,
+    LibraryScalars,
+    VectorScalars,
 )
-"""Board, source and format of every fit; their clocks see kernels or graph replay, no launch."""
+from accelsim.errors import ConfigError
+from accelsim.measure import kernels
+from accelsim.measure.fit import BOUNDS, Score, rounded, score
+from accelsim.measure.gpus import board
+from accelsim.measure.rows import usable
+from accelsim.measure.section_fit import Rows, Times, eager, fit_section, row_parts, search
+from accelsim.measure.split import split
 
-_PER_OCTAVE = 80  # fitted rows for each doubling of m, so that decode counts as much as prefill
-_SEED = 0
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Fit", "calibrate"]
+
+_LEAST: Final = 12  # rows below which a section is not fitted
+
+_SHARE: Final = (0.02, 1.0)  # of the memory bandwidth that a function's kernel reaches
+_ROW: Final = (0.0, 20e-6)  # time of a row's thread block, s
+_TOLD: Final = 0.002  # difference in mean error from which rows tell a scalar
+_ROWWISE: Final = frozenset({"softmax", "layernorm", "rmsnorm"})
+
+_CHUNKS: Final = ("attention_prefill", "attention_mixed")
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A calibration and its errors.
+    """A calibration and how far it is from the measurements.
 
     Attributes
     ----------
     calibration : Calibration
-        The fitted scalars.
-    model, roofline, two_constants : mapping of str to Score
-        Error on the rows ``train``, ``test`` and ``unseen`` (test rows whose weight matrix no
-        train row has): of the fit, of the datasheet roofline, and of a launch floor and one
-        efficiency fitted on the same train rows.
+        The scalars.
+    scores : mapping
+        (operator, number format, library or "") -> ("fit" or "test") -> Score.
     """
 
     calibration: Calibration
-    model: Mapping[str, Score]
-    roofline: Mapping[str, Score]
-    two_constants: Mapping[str, Score]
+    scores: Mapping[tuple[str, str, str], Mapping[str, Score]]
 
 
-@kernel
-def _times(
-    m: Any, n: Any, k: Any, width: float, sms: int, peak: float, shared: float, l2: float,
-    bandwidth: float, efficiency: float, reach: float, start: float, p: float, edge: float,
-    rounding: float, fill: float,
-) -> Any:  # fmt: skip
-    out = np.empty(m.size)
-    for i in range(m.size):
-        a, b, c = m[i] * k[i] * width, k[i] * n[i] * width, m[i] * n[i] * width
-        out[i] = matmul(
-            1, m[i], n[i], k[i], width, width, width, a, b, c,
-            sms, peak, shared, l2, bandwidth * reach,
-            efficiency, start, p, edge, rounding, fill,
-        )[0]  # fmt: skip
-    return out
-
-
-def predicted_s(
-    rows: Products, gpu: Gpu, bandwidth: float, scalars: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the model's time of every row, in s; `scalars` in the order of `SCALARS`."""
-    times: NDArray[np.float64] = _times(
-        rows.m, rows.n, rows.k, BYTES[rows.dtype], gpu.sms, gpu.peak(rows.dtype),
-        gpu.shared_memory_bytes, gpu.l2_bytes, bandwidth, *scalars,
-    )  # fmt: skip
-    return times
-
-
-def roofline_s(rows: Products, gpu: Gpu, bandwidth: float) -> NDArray[np.float64]:
-    """Return the larger of datasheet compute and memory time of every row, in s."""
-    m, n, k = (a.astype(np.float64) for a in (rows.m, rows.n, rows.k))
-    moved = (m * k + k * n + m * n) * BYTES[rows.dtype]
-    return np.maximum(2.0 * m * n * k / gpu.peak(rows.dtype), moved / bandwidth)
-
-
-def calibrate_gemm(rows: Products, gpu: Gpu, bandwidth: float, *, fitted_on: str = "") -> Fit:
-    """Fit the seven scalars on the train split of `rows` and report the error on both splits.
+def calibrate(
+    table: pd.DataFrame, gpu_name: str, source: str, fitted: NDArray[np.bool_] | None = None,
+    rule: str = "",
+) -> Fit:  # fmt: skip
+    """Fit every section that a campaign has rows for, and score it on the rows kept back.
 
     Parameters
     ----------
-    rows : Products
-        Measured products of one campaign on one GPU.
-    gpu : Gpu
-        Its datasheet figures; the calibration in it is not used.
-    bandwidth : float
-        Datasheet memory bandwidth of the board, byte/s.
-    fitted_on : str, optional
-        What the rows are, for the calibration's own record.
-
-    Notes
-    -----
-    Minimises the mean of |ln(predicted/measured)| by differential evolution, then Nelder-Mead.
+    table : pandas.DataFrame
+        Measured operators in the columns of `docs/measured-data.md`, of any boards and sources.
+    gpu_name : str
+        Board, as in the table's ``gpu`` and the component files.
+    source : str
+        Campaign, as in the table's ``source``.
+    fitted : ndarray of bool, optional
+        Rows that may be fitted on; `accelsim.measure.split.split` unless given.
+    rule : str, optional
+        How they were chosen, in words.
 
     Raises
     ------
+    ConfigError
+        If no row of the board and source can be modelled, or too few may be fitted on.
     MissingExtraError
         Without scipy.
+    UnknownNameError
+        If no component file lists the board.
+
+    Notes
+    -----
+    Minimises the mean of |ln(predicted/measured)| over equally many rows of each octave of
+    latency. Where the clock sees more than kernels, what it adds is one constant per operator,
+    fitted with the section; the kernels' own start keeps its value.
     """
-    fitted, how = split_rows(rows)
-    train, test = rows.where(fitted), rows.where(~fitted)
-    known = set(train.matrices())
-    unseen = test.where(np.array([matrix not in known for matrix in test.matrices()], dtype=bool))
-    sample = _sample(train)
-
-    def loss(scalars: NDArray[np.float64]) -> float:
-        ratio = predicted_s(sample, gpu, bandwidth, scalars) / sample.latency_s
-        return float(np.abs(np.log(ratio)).mean())
-
-    best = _rounded(_minimum(loss))
-    parts = {"train": train, "test": test, "unseen": unseen}
-    constants = _two_constants(sample, gpu, bandwidth)
-    model = {n: score(predicted_s(r, gpu, bandwidth, best), r.latency_s) for n, r in parts.items()}
-    roof = {n: score(roofline_s(r, gpu, bandwidth), r.latency_s) for n, r in parts.items()}
-    two = {n: score(constants(r), r.latency_s) for n, r in parts.items()}
-    error = (
-        f"test MAPE {model['test'].mape:.1%}, p90 {model['test'].p90:.1%}; on weight matrices not"
-        f" fitted {model['unseen'].mape:.1%}; train {model['train'].mape:.1%}; datasheet roofline"
-        f" on the test rows {roof['test'].mape:.1%}"
+    gpu, bandwidth = board(gpu_name)
+    if fitted is None:
+        fitted, rule = split(table)
+    mine = np.flatnonzero(
+        table["gpu"].eq(gpu_name).to_numpy()
+        & table["source"].eq(source).to_numpy()
+        & usable(table)
     )
-    values = dict(zip(SCALARS, best.tolist(), strict=True))
-    calibration = Calibration(**values, fitted_on=fitted_on, split=how, error=error)
-    return Fit(calibration, model, roof, two)
-
-
-def _rounded(scalars: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the scalars to four digits, as they are written, so that errors are theirs."""
-    return np.array([float(f"{x:.4g}") for x in scalars])
-
-
-def _sample(rows: Products) -> Products:
-    """Return the rows to fit: equally many from each doubling of m, by a fixed seed."""
-    random = np.random.default_rng(_SEED)
-    octave = np.floor(np.log2(np.maximum(rows.m, 8)))
-    picked = []
-    for value in np.unique(octave):
-        here = np.flatnonzero(octave == value)
-        picked.append(random.choice(here, min(_PER_OCTAVE, here.size), replace=False))
-    return rows.where(np.concatenate(picked))
-
-
-def _minimum(loss: Callable[[NDArray[np.float64]], float]) -> NDArray[np.float64]:
-    try:
-        optimize = import_module("scipy.optimize")
-    except ImportError:
-        raise MissingExtraError("scipy", "dev", "calibration") from None
-    bounds = list(SCALARS.values())
-    low, high = np.array(bounds).T
-
-    def inside(x: NDArray[np.float64]) -> float:
-        return loss(np.clip(x, low, high))
-
-    wide = optimize.differential_evolution(
-        inside, bounds, seed=_SEED, maxiter=40, popsize=12, polish=False
+    parts = list(row_parts(table.iloc[mine], fitted[mine], gpu, bandwidth))
+    if not parts:
+        raise ConfigError(f"no rows of {gpu_name} by {source} that the kernel model covers")
+    scalars = gpu.calibration.model_copy(deep=True)
+    made = scalars.model_copy(
+        update={"gpu": gpu_name, "campaign": source, "clock": {}, "split": rule}
     )
-    near = optimize.minimize(
-        inside, wide.x, method="Nelder-Mead", options={"maxiter": 900, "adaptive": True}
-    )
-    best: NDArray[np.float64] = np.clip(near.x, low, high)
-    return best
+    notes: dict[str, str] = {}  # of this campaign alone: typical scalars count measured sections
+    steps = (_fit_products, _fit_formats, _fit_vectors, _fit_libraries)
+    for step in steps:
+        made = step(made, parts, notes, f"{gpu_name}, {source}")
+    if not notes:
+        most = max(int(p.fitted.sum()) for p in parts)
+        raise ConfigError(
+            f"too few rows of {gpu_name} by {source} to fit: {most} of one operator and format,"
+            f" of {_LEAST} needed",
+            hint="a third of the shape families is kept to test; measure more shapes",
+        )
+    scores = _scores(made, parts)
+    made = made.model_copy(update={"fitted_on": notes, "error": _summary(scores)})
+    return Fit(made, scores)
 
 
-def _two_constants(
-    sample: Products, gpu: Gpu, bandwidth: float
-) -> Callable[[Products], NDArray[np.float64]]:
-    """Return the predictor max(floor, roofline / efficiency), both fitted on `sample`."""
-    roof = roofline_s(sample, gpu, bandwidth)
-    floors = np.quantile(sample.latency_s, np.linspace(0.0, 0.3, 16))
-    best = (np.inf, 0.0, 1.0)
-    for floor in floors:
-        for efficiency in np.linspace(0.3, 1.0, 71):
-            guess = np.maximum(floor, roof / efficiency)
-            loss = float(np.abs(np.log(guess / sample.latency_s)).mean())
-            best = min(best, (loss, float(floor), float(efficiency)))
-    _, floor, efficiency = best
-    return lambda rows: np.maximum(floor, roofline_s(rows, gpu, bandwidth) / efficiency)
-
-
-def typical(
-    calibrations: Sequence[Calibration], names: Sequence[str], error: str = "unknown"
+def _fit_products(
+    made: Calibration, parts: Sequence[Rows], notes: dict[str, str], who: str
 ) -> Calibration:
-    """Return the mean of several GPUs' scalars, for a GPU of which no rows are known."""
-    means = np.mean([[getattr(c, name) for name in SCALARS] for c in calibrations], axis=0)
-    values = dict(zip(SCALARS, _rounded(means).tolist(), strict=True))
-    return Calibration(
-        **values,
-        fitted_on="no row of this GPU: mean of the scalars of " + ", ".join(names),
-        split="none",
-        error=error,
+    for section in ("tensor", "simt", "convolution"):
+        mine = [p for p in parts if _section(p) == section and p.fitted.sum() >= _LEAST]
+        if not mine:
+            continue
+        prepared = [kernels.products(p.subset(), p.dtype, p.gpu, p.bandwidth) for p in mine]
+        found, clock, _ = fit_section(section, getattr(made, section), mine, prepared)
+        notes[section] = f"{who}: {_told(mine)}"
+        made = made.model_copy(update={section: found, "clock": {**made.clock, **clock}})
+    return made
+
+
+def _section(part: Rows) -> str:
+    """Return the section of the calibration that rows of products set; empty for others."""
+    if part.op == "conv":
+        return "convolution" if part.dtype in kernels.UNQUANTISED else ""
+    if part.op not in ("gemm", "bmm"):
+        return ""
+    return part.gpu.arithmetic(part.dtype) if part.dtype in kernels.UNQUANTISED else "format"
+
+
+def _fit_formats(
+    made: Calibration, parts: Sequence[Rows], notes: dict[str, str], who: str
+) -> Calibration:
+    """Fit each quantised format beside the section that its products run in."""
+    before, formats = FormatScalars(efficiency=1.0, start_s=0.0), dict(made.formats)
+    for part in parts:
+        if _section(part) != "format" or part.fitted.sum() < _LEAST:
+            continue
+        times = kernels.products(part.subset(), part.dtype, part.gpu, part.bandwidth)
+        section = getattr(made, part.gpu.arithmetic(kernels.FORMATS[part.dtype][0]))
+
+        def beside(f: FormatScalars, times: Times = times, c: Any = section) -> Any:
+            return times(c, f)
+
+        found, clock, _ = fit_section("format", before, [part], [beside])
+        if clock and (usual := made.clock_of(part.op)):  # the rest is what the format costs
+            later = clock[part.op].launch_s - usual.launch_s
+            found = found.model_copy(update={"start_s": max(0.0, later)})
+        name = kernels.FORMAT_OF.get(part.dtype, part.dtype)
+        formats[name] = found
+        notes[f"formats.{name}"] = who
+    return made.model_copy(update={"formats": formats})
+
+
+def _fit_vectors(
+    made: Calibration, parts: Sequence[Rows], notes: dict[str, str], who: str
+) -> Calibration:
+    """Fit what all functions share, then each one's share of the bandwidth and time of a row."""
+    mine = [p for p in parts if p.op in kernels.VECTORS and p.fitted.sum() >= _LEAST]
+    if not mine:
+        return made
+    names = [p.variant or p.op for p in mine]
+    prepared = [
+        kernels.vectors(p.subset(), p.op, name, p.gpu, p.bandwidth)
+        for p, name in zip(mine, names, strict=True)
+    ]
+    common = {name: getattr(made.vector, name) for name in BOUNDS["vector"]}
+    if any(map(eager, mine)):
+        common["l2_bytes_per_clock"] = _cached(names, mine, prepared, common)
+    else:
+        common = _common_vector(names, mine, prepared)
+    shares: dict[str, float] = {}
+    blocks: dict[str, float] = {}
+    clocks: dict[str, ClockScalars] = {}
+    for name, part, times in zip(names, mine, prepared, strict=True):
+        bounds = {"share": _SHARE, **({"row_s": _ROW} if name in _ROWWISE else {})}
+        found, clock, _ = search(
+            _one_function(name, common), bounds, made.vector, [part], [times], {part.op: name}
+        )
+        shares[name] = found.memory_efficiency
+        blocks |= found.row_s
+        clocks |= clock
+    best = max(shares.values())
+    vector = VectorScalars(
+        memory_efficiency=best, **common, row_s=dict(sorted(blocks.items())),
+        efficiency={name: rounded([share / best])[0] for name, share in sorted(shares.items())},
+    )  # fmt: skip
+    notes["vector"] = f"{who}: {_told(mine)}"
+    return made.model_copy(update={"vector": vector, "clock": {**made.clock, **clocks}})
+
+
+def _one_function(
+    name: str, common: Mapping[str, float]
+) -> Callable[[Mapping[str, float]], VectorScalars]:
+    """Return what makes the scalars of one function from its own values and the common ones."""
+
+    def build(values: Mapping[str, float]) -> VectorScalars:
+        chosen = {key: values.get(key, common[key]) for key in common}
+        row_s = {name: values["row_s"]} if "row_s" in values else {}
+        return VectorScalars.model_construct(
+            None, memory_efficiency=values["share"], **chosen, row_s=row_s, efficiency={}
+        )
+
+    return build
+
+
+def _cached(
+    names: Sequence[str], parts: Sequence[Rows], prepared: Sequence[Times],
+    common: Mapping[str, float],
+) -> float:  # fmt: skip
+    """Return the L2 cache's rate, by the median function that a clock with launches shows it in.
+
+    Where a slow and a fast cache explain the rows alike, as when launches hide all kernels that
+    fit it, the rate keeps its value.
+    """
+    key = "l2_bytes_per_clock"
+    low, high = BOUNDS["vector"][key]
+    seen = []
+    for name, part, times in zip(names, parts, prepared, strict=True):
+        if name in _ROWWISE:
+            continue
+        build = _one_function(name, common)
+        ends = [
+            search(build, {"share": _SHARE, key: (end, end)}, None, [part], [times])[2]
+            for end in (low, high)
+        ]
+        if abs(ends[0] - ends[1]) > _TOLD:
+            bounds = {"share": _SHARE, key: (low, high)}
+            found, _, _ = search(build, bounds, None, [part], [times])
+            seen.append(found.l2_bytes_per_clock)
+    return float(np.median(seen)) if seen else common[key]
+
+
+def _common_vector(
+    names: Sequence[str], parts: Sequence[Rows], prepared: Sequence[Times]
+) -> dict[str, float]:
+    """Return start, smoothness and rate of the L2 cache as all functions together show them."""
+
+    def build(values: Mapping[str, float]) -> VectorScalars:
+        common = {name: values[name] for name in BOUNDS["vector"]}
+        shares = {name: values[f"share {name}"] for name in names}
+        best = max(shares.values())
+        return VectorScalars.model_construct(
+            None, memory_efficiency=best, **common, row_s={},
+            efficiency={name: share / best for name, share in shares.items()},
+        )  # fmt: skip
+
+    bounds = {**BOUNDS["vector"], **{f"share {name}": _SHARE for name in names}}
+    found, _, _ = search(build, bounds, None, parts, prepared)
+    return {name: getattr(found, name) for name in BOUNDS["vector"]}
+
+
+def _fit_libraries(
+    made: Calibration, parts: Sequence[Rows], notes: dict[str, str], who: str
+) -> Calibration:
+    """Fit attention and experts of each library; one that lacks a part keeps the typical one."""
+    names = sorted(
+        {p.variant for p in parts if p.variant and p.op not in kernels.VECTORS},
+        key=_most_rows(parts),
     )
+    typical = next(iter(made.libraries.values()))
+    libraries: dict[str, LibraryScalars] = {}
+    for name in names:
+        mine = [p for p in parts if p.variant == name and p.fitted.sum() >= _LEAST]
+        if not mine:
+            continue
+        one = typical.model_copy(update={"clock": {}})
+        for section, step in (
+            ("decode", _fit_decode), ("prefill", _fit_prefill), ("grouped", _fit_grouped)
+        ):  # fmt: skip
+            changed = step(one, mine, made)
+            if changed is not None:
+                one = changed
+                notes[f"{name}.{section}"] = f"{who}, {name}"
+        libraries[name] = one
+    if not libraries:
+        return made
+    return made.model_copy(update={"libraries": libraries})
 
 
-@dataclass(frozen=True, slots=True)
-class _Campaign:
-    gpu: str
-    source: str
-    dtype: str
-    data: Path
-
-    @property
-    def stem(self) -> str:
-        return f"{self.gpu}-{self.source}".lower()
-
-    def fit(self) -> Fit:
-        spec, bandwidth = board(self.gpu)
-        rows = read_products(self.data, self.gpu, self.source, self.dtype)
-        return calibrate_gemm(
-            rows, spec, bandwidth, fitted_on=f"{self.gpu}, {self.source}, {self.dtype} products"
-        )
-
-    def transferred(self, calibration: Calibration) -> Score:
-        """Return the error of another calibration on all rows of this campaign."""
-        spec, bandwidth = board(self.gpu)
-        rows = read_products(self.data, self.gpu, self.source, self.dtype)
-        scalars = np.array([getattr(calibration, name) for name in SCALARS])
-        return score(predicted_s(rows, spec, bandwidth, scalars), rows.latency_s)
+def _most_rows(parts: Sequence[Rows]) -> Callable[[str], tuple[int, str]]:
+    return lambda name: (-sum(len(p.measured) for p in parts if p.variant == name), name)
 
 
-def _record(campaign: _Campaign, fit: Fit, command: str) -> dict[str, Any]:
-    """Return what a report file holds."""
-    parts = {"model": fit.model, "roofline": fit.roofline, "two_constants": fit.two_constants}
-    return {
-        "gpu": campaign.gpu,
-        "source": campaign.source,
-        "dtype": campaign.dtype,
-        "date": date.today().isoformat(),
-        "command": command,
-        "calibration": fit.calibration.model_dump(),
-        "error": {
-            name: {part: asdict(value) for part, value in scores.items()}
-            for name, scores in parts.items()
-        },
-    }
+def _fit_decode(
+    one: LibraryScalars, parts: Sequence[Rows], made: Calibration
+) -> LibraryScalars | None:
+    mine = [p for p in parts if p.op == "attention_decode"]
+    if not mine:
+        return None
+    prepared = [kernels.decodes(p.subset(), p.dtype, p.gpu, p.bandwidth) for p in mine]
+    tried = []
+    for alone in (True, False):
+        before = one.decode.model_copy(update={"split_alone": alone})
+        found, clock, loss = fit_section("decode", before, mine, prepared)
+        tried.append((loss, found, clock))
+    _, found, clock = min(tried, key=lambda one: one[0])
+    return one.model_copy(update={"decode": found, "clock": {**one.clock, **clock}})
 
 
-def _save(folder: Path, stem: str, record: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    text = "# Generated by the command below; change that, not this file.\n"
-    text += yaml.safe_dump(record, sort_keys=False, width=96, allow_unicode=True)
-    (folder / f"{stem}.yaml").write_text(text)
+def _fit_prefill(
+    one: LibraryScalars, parts: Sequence[Rows], made: Calibration
+) -> LibraryScalars | None:
+    mine = []
+    for p in parts:
+        if p.op in _CHUNKS:
+            if p.op == "attention_prefill":  # the decode kernel runs rows of few queries
+                p = replace(p, fitted=p.fitted & ~kernels.attends(p.table))
+            mine += [p] if p.fitted.sum() >= _LEAST else []
+    if not mine:
+        return None
+    prepared = []
+    for p in mine:
+        prepare = kernels.mixed if p.op == "attention_mixed" else kernels.prefills
+        times = prepare(p.subset(), p.dtype, p.gpu, p.bandwidth)
+        prepared.append(lambda c, times=times: times(c, one.decode))
+    tried = []
+    for packed in (True, False):
+        before = one.prefill.model_copy(update={"packed": packed})
+        found, clock, loss = fit_section("prefill", before, mine, prepared)
+        tried.append((loss, found, clock))
+    _, found, clock = min(tried, key=lambda one: one[0])
+    return one.model_copy(update={"prefill": found, "clock": {**one.clock, **clock}})
 
 
-def _show(campaign: _Campaign, fit: Fit) -> None:
-    values = {name: getattr(fit.calibration, name) for name in SCALARS}
-    sys.stdout.write(f"{campaign.gpu} {campaign.source} {campaign.dtype}\n  {values}\n")
-    for part, model in fit.model.items():
-        roofline, constants = fit.roofline[part], fit.two_constants[part]
-        sys.stdout.write(
-            f"  {part:7s} {model.rows:6d} rows   MAPE {model.mape:6.1%}  p90 {model.p90:6.1%}"
-            f"  bias {model.bias:+6.1%}   roofline {roofline.mape:6.1%}  p90 {roofline.p90:6.1%}"
-            f"   two constants {constants.mape:6.1%}\n"
-        )
+def _fit_grouped(
+    one: LibraryScalars, parts: Sequence[Rows], made: Calibration
+) -> LibraryScalars | None:
+    mine = [p for p in parts if p.op == "moe" and p.dtype in kernels.UNQUANTISED]
+    if not mine:
+        return None
+    prepared = []
+    for p in mine:
+        times = kernels.experts(p.subset(), p.dtype, p.variant, p.gpu, p.bandwidth)
+        prepared.append(lambda c, times=times: times(c, made.vector))
+    found, clock, _ = fit_section("grouped", one.grouped, mine, prepared)
+    return one.model_copy(update={"grouped": found, "clock": {**one.clock, **clock}})
 
 
-def _typical(campaigns: Sequence[_Campaign], fits: Sequence[Fit], command: str) -> dict[str, Any]:
-    """Return the mean calibration, and how the mean of the others does on each campaign."""
-    kept: dict[str, Any] = {}
-    for one in campaigns:
-        others = {
-            campaign.stem: fit.calibration
-            for campaign, fit in zip(campaigns, fits, strict=True)
-            if campaign.gpu != one.gpu
+def _told(parts: Sequence[Rows]) -> str:
+    """Return formats and operators in words."""
+    return ", ".join(sorted({f"{p.dtype} {p.op}" for p in parts}))
+
+
+def _scores(
+    made: Calibration, parts: Sequence[Rows]
+) -> dict[tuple[str, str, str], dict[str, Score]]:
+    from accelsim.measure.predict import clock_s, part_s
+
+    found = {}
+    for p in parts:
+        times = part_s(p.table, p.op, p.dtype, p.variant, made, p.gpu, p.bandwidth)
+        clock = made.clock_of(p.op, p.variant)
+        times = times + (clock_s(clock, times) if clock else 0.0)
+        sides = {"fit": p.fitted, "test": ~p.fitted}
+        found[p.op, p.dtype, p.variant] = {
+            side: score(times[rows], p.measured[rows])
+            for side, rows in sides.items()
+            if rows.any()
         }
-        if others:
-            guess = typical(list(others.values()), list(others))
-            kept[one.stem] = asdict(one.transferred(guess))
-    errors = [value["mape"] for value in kept.values()]
-    known = f"; without a GPU's own rows {min(errors):.0%} to {max(errors):.0%} MAPE on those GPUs"
-    mean = typical(
-        [f.calibration for f in fits],
-        [c.stem for c in campaigns],
-        "unknown for this GPU" + (known if errors else ""),
-    )
-    return {
-        "date": date.today().isoformat(),
-        "command": command,
-        "calibration": mean.model_dump(),
-        "error_when_the_gpu_itself_is_left_out": kept,
-    }
+    return found
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m accelsim.measure.calibrate")
-    parser.add_argument("--data", type=Path, required=True, help="table of measured operators")
-    parser.add_argument("--gpu", help="board, as in the table and in the component files")
-    parser.add_argument("--source", help="campaign, as in the table")
-    parser.add_argument("--dtype", default="fp16", help="number format (with --gpu)")
-    parser.add_argument("--write", type=Path, help="folder for a report of each fit")
-    given = parser.parse_args(arguments)
-    command = "python -m accelsim.measure.calibrate --data ops.parquet"
-    chosen: Sequence[tuple[str, str, str]] = CAMPAIGNS
-    if given.gpu or given.source:
-        if not (given.gpu and given.source):
-            parser.error("--gpu and --source go together")
-        chosen = ((given.gpu, given.source, given.dtype),)
-        command += f" --gpu {given.gpu} --source {given.source} --dtype {given.dtype}"
-    try:
-        _run([_Campaign(*names, given.data) for names in chosen], command, given.write)
-    except AccelsimError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
-
-
-def _run(campaigns: Sequence[_Campaign], command: str, folder: Path | None) -> None:
-    fits = []
-    for campaign in campaigns:
-        fits.append(campaign.fit())
-        _show(campaign, fits[-1])
-        if folder:
-            _save(folder, campaign.stem, _record(campaign, fits[-1], command))
-    if len(campaigns) > 1:
-        record = _typical(campaigns, fits, command)
-        sys.stdout.write(yaml.safe_dump(record, sort_keys=False))
-        if folder:
-            _save(folder, "typical", record)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _summary(scores: Mapping[tuple[str, str, str], Mapping[str, Score]]) -> str:
+    """Return the test errors of every operator in one sentence."""
+    told = []
+    for (op, dtype, variant), sides in sorted(scores.items()):
+        side = "test" if "test" in sides else "fit"
+        name = " ".join(part for part in (dtype, op, variant) if part)
+        told.append(f"{name} {sides[side].mape:.1%}" + ("" if side == "test" else " (fitted)"))
+    return "MAPE on rows not fitted: " + ", ".join(told)

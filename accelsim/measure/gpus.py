@@ -13,16 +13,7 @@ from accelsim.errors import UnknownNameError
 
 __all__ = ["board", "boards"]
 
-# What a component file may leave to the architecture that extends it, or to a first calibration:
-# a roofline without losses, only ever the start of a fit.
-_ABSENT: Final[Mapping[str, Any]] = {
-    "memory": "main",
-    "calibration": {
-        "compute_efficiency": 1, "memory_efficiency": 1, "start_s": 0, "smoothness": 8,
-        "edge_elements": 0, "wave_rounding": 0, "fill_elements": 0,
-        "fitted_on": "nothing", "split": "none", "error": "unknown",
-    },
-}  # fmt: skip
+_ABSENT: Final[Mapping[str, Any]] = {"memory": "main"}  # which the architecture names
 
 
 @cache
@@ -62,4 +53,5 @@ def board(name: str) -> tuple[Gpu, float]:
     resolved = load_resolved(known[name])
     whole = Resolved(resolved.tree, {**_ABSENT, **resolved.data})
     gpu = validate(whole, Gpu)
-    return gpu, gpu.boards[name].bandwidth_bytes_per_s
+    one = gpu.boards[name]
+    return gpu.model_copy(update={"power_w": one.power_w}), one.bandwidth_bytes_per_s
