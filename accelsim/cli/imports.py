@@ -11,6 +11,7 @@ import typer
 from accelsim.cli._graphs import facts_of
 from accelsim.cli._options import Batch, SeqLen
 from accelsim.cli._output import facts, place, write, writing
+from accelsim.cli.measured import import_measured
 from accelsim.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ __all__ = ["imports"]
 imports = typer.Typer(
     help="Read a model from a foreign file.", no_args_is_help=True, rich_markup_mode=None
 )
+
+imports.command("measured")(import_measured)
 
 Pass = Annotated[str, typer.Option("--phase", help="forward, prefill or decode.")]
 File = Annotated[Path, typer.Argument(help="The file.")]
