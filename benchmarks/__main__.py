@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from benchmarks import bench_engine, bench_parts, bench_points, bench_sweep, bench_workloads
+from benchmarks import (
+    bench_engine,
+    bench_parts,
+    bench_points,
+    bench_sweep,
+    bench_validation,
+    bench_workloads,
+)
 from benchmarks.timing import report
 
 
@@ -16,6 +23,8 @@ def main() -> None:
     report(bench_parts.run())
     print("\nworkloads", flush=True)
     report(bench_workloads.run())
+    print("\nvalidation", flush=True)
+    report(bench_validation.run())
     print("\nsweeps", flush=True)
     bench_sweep.main([])
 

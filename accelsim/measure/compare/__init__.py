@@ -1,0 +1,1 @@
+"""Compares predicted with measured operator times: reading, classes, baselines, scores, causes."""
