@@ -84,16 +84,16 @@ class Record:
         value = self.take(name, default)
         return value if type(value) is int else _typed(value, float, self.at(name))
 
-    def texts(self, name: str) -> tuple[str, ...]:
+    def texts(self, name: str, default: Any = _MISSING) -> tuple[str, ...]:
         """Return a list of texts."""
-        return self._list(name, str)
+        return self._list(name, str, default)
 
     def integers(self, name: str) -> tuple[int, ...]:
         """Return a list of whole numbers."""
         return self._list(name, int)
 
-    def _list(self, name: str, kind: type[Any]) -> tuple[Any, ...]:
-        values = _typed(self.take(name), list, self.at(name))
+    def _list(self, name: str, kind: type[Any], default: Any = _MISSING) -> tuple[Any, ...]:
+        values = _typed(self.take(name, default), list, self.at(name))
         for i, value in enumerate(values):
             if type(value) is not kind:
                 _typed(value, kind, f"{self.at(name)}[{i}]")

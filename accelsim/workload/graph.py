@@ -14,7 +14,16 @@ from accelsim.errors import GraphError
 from accelsim.workload.frozen import EMPTY, FrozenMap
 from accelsim.workload.tensor import Role, Tensor
 
-__all__ = ["Block", "Operator", "Workload", "resident_bytes", "to_networkx", "weight_elements"]
+__all__ = [
+    "Block",
+    "Operator",
+    "Workload",
+    "recalled",
+    "resident_bytes",
+    "saved",
+    "to_networkx",
+    "weight_elements",
+]
 
 
 def _freeze(owner: object, *fields: str) -> None:
@@ -90,6 +99,10 @@ class Block:
     shared : frozenset of str
         Tensors with one storage for all repetitions and for every block that shares the same
         name: tied or reused weights, and activations that a later block reads by name.
+    recalls : tuple of str
+        Earlier blocks of as many repetitions whose tensors this one finds again, those of the
+        last repetition first: weights, and activations kept for a backward pass.  A tensor of
+        the same name has its storage there.
 
     Raises
     ------
@@ -103,6 +116,7 @@ class Block:
     tensors: Mapping[str, Tensor]
     carry: Mapping[str, str] = EMPTY
     shared: frozenset[str] = frozenset()
+    recalls: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -163,12 +177,31 @@ class Workload:
                 yield block, operator
 
 
+def recalled(workload: Workload, block: Block) -> frozenset[str]:
+    """Return the tensors of a block that have their storage in an earlier one that it recalls."""
+    if not block.recalls:
+        return frozenset()
+    held = {name for b in workload.blocks if b.name in block.recalls for name in b.tensors}
+    return frozenset(held & block.tensors.keys())
+
+
+def saved(workload: Workload) -> Iterator[tuple[Block, Tensor]]:
+    """Yield each activation that a later block recalls, with the block that keeps it."""
+    for source in workload.blocks:
+        readers = [block for block in workload.blocks if source.name in block.recalls]
+        for name, tensor in source.tensors.items():
+            again = any(name in block.tensors for block in readers)
+            if again and tensor.role is Role.ACTIVATION:
+                yield source, tensor
+
+
 def _storages(workload: Workload) -> Iterator[tuple[Tensor, int]]:
     """Yield each tensor that outlives the pass and its number of copies; shared ones once."""
     seen: set[str] = set()
     for block in workload.blocks:
+        again = recalled(workload, block)
         for name, tensor in block.tensors.items():
-            if tensor.role is Role.ACTIVATION or name in seen:
+            if tensor.role is Role.ACTIVATION or name in seen or name in again:
                 continue
             if name in block.shared:
                 seen.add(name)

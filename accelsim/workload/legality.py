@@ -35,11 +35,14 @@ def validate(workload: Workload) -> Workload:
     """
     _require_unique("block", (block.name for block in workload.blocks), f"`{workload.name}`")
     available: dict[str, Tensor | None] = dict.fromkeys(workload.inputs)
+    done: dict[str, Block] = {}
     for block in workload.blocks:
         try:
-            available |= _check_block(block, available, frozenset(workload.outputs))
+            found = available | _recalled(block, done)
+            available |= _check_block(block, found, frozenset(workload.outputs))
         except GraphError as error:
             raise GraphError(f"{workload.name}, block `{block.name}`: {error}") from None
+        done[block.name] = block
     missing = set(workload.outputs) - available.keys()
     if missing:
         raise GraphError(f"{workload.name}: outputs {sorted(missing)} are made by no block")
@@ -51,6 +54,20 @@ def validate(workload: Workload) -> Workload:
             f" {workload.parameters} parameters{idle}"
         )
     return workload
+
+
+def _recalled(block: Block, done: Mapping[str, Block]) -> dict[str, Tensor | None]:
+    """Return what a block finds again of earlier ones, which must be as often repeated."""
+    found: dict[str, Tensor | None] = {}
+    for name in block.recalls:
+        if name not in done:
+            raise GraphError(f"recalls `{name}`, which is no earlier block")
+        if done[name].count != block.count:
+            raise GraphError(
+                f"recalls `{name}` of {done[name].count} repetitions, itself has {block.count}"
+            )
+        found |= done[name].tensors
+    return found
 
 
 def _require_unique(what: str, names: Iterable[str], where: str) -> None:

@@ -117,6 +117,8 @@ def to_json(workload: Workload) -> str:
 def _block_lines(block: Block) -> Iterator[str]:
     yield f'    {{"name": {_text(block.name)}, "count": {block.count},'
     yield f'      "carry": {_text(dict(block.carry))}, "shared": {_text(sorted(block.shared))},'
+    if block.recalls:
+        yield f'      "recalls": {_text(block.recalls)},'
     yield '      "tensors": {'
     yield from _joined(f"{_text(n)}: {_text(_tensor(t))}" for n, t in block.tensors.items())
     yield "      },"
@@ -240,6 +242,7 @@ def _read_block(record: Record) -> Block:
             tensors,
             record.mapping("carry", str),
             frozenset(record.texts("shared")),
+            record.texts("recalls", []),
         )
     except GraphError as error:
         raise FieldError(record.at("count"), str(error)) from None

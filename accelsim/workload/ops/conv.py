@@ -25,7 +25,8 @@ DIMS: Final = (
 Attributes: ``stride`` and ``dilation`` (tuples of int, for records and tilers; the sizes above
 decide the counts) and ``transposed`` (bool: each input position spreads over a kernel's outputs).
 Inputs are the image, the weight of ``groups out_channels in_channels kernel`` elements, and
-optionally a bias of one element per output channel.
+optionally a bias of one element per output channel.  With the attribute ``gradient: weight`` the
+convolution makes the gradient of its weight: inputs are the image and the output's gradient.
 """
 OPTIONAL_DIMS: Final = ("in_depth", "out_depth", "kernel_depth")
 REDUCED: Final = frozenset({"in_channels"})
@@ -58,6 +59,12 @@ def check(operator: Operator, tensors: Mapping[str, Tensor]) -> None:
     """Raise `GraphError` where the tensors are not those of the convolution."""
     require_inputs(operator, 2, 3)
     given, weight, bias, made = _sizes(operator.dims)
+    if operator.attributes.get("gradient") == "weight":
+        require_inputs(operator, 2)
+        require_elements(operator, tensors, operator.inputs[:1], given, exactly=False)
+        require_elements(operator, tensors, operator.inputs[1:], made)
+        require_elements(operator, tensors, operator.outputs, weight)
+        return
     if tensors[operator.inputs[1]].role is not Role.WEIGHT:
         raise GraphError(f"conv `{operator.name}`: `{operator.inputs[1]}` is no weight")
     # A convolution may read a part of a fused tensor (x of a state-space layer's projection).
@@ -81,6 +88,12 @@ def counts(operator: Operator, tensors: Mapping[str, Tensor]) -> Counts:
     grid = "in" if operator.attributes.get("transposed", False) else "out"
     macs = dims["batch"] * weight * positions(dims, grid)
     kernel = tensors[operator.inputs[1]]
+    if operator.attributes.get("gradient") == "weight":
+        return tally(
+            macs=macs,
+            reads=((tensors[operator.inputs[0]], given), (kernel, made)),
+            writes=((tensors[operator.outputs[0]], weight),),
+        )
     reads = [(tensors[operator.inputs[0]], given), (kernel, weight)]
     reads += [(tensors[name], bias) for name in operator.inputs[2:]]
     zeros = 0 if kernel.sparsity is None else macs - round(macs * kernel.sparsity.density)

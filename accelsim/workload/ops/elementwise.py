@@ -23,7 +23,7 @@ or all parts of a single input (the two halves of a fused gate and up projection
 OPTIONAL_DIMS: Final = ()
 REDUCED: Final[frozenset[str]] = frozenset()
 
-OPS_PER_ELEMENT: Final[Mapping[str, int]] = {
+_FORWARD: Final[Mapping[str, int]] = {
     "add": 1,
     "mul": 1,
     "relu": 1,
@@ -55,7 +55,25 @@ OPS_PER_ELEMENT: Final[Mapping[str, int]] = {
     "gelu_tanh_mul": 10,
     "quick_gelu_mul": 6,
     "rope": 3,  # x cos + rotated x sin; the sines are a small table that stays on chip
+    "where": 1,
+    "copy": 0,
+    "pow": 1,
+    "dropout": 3,  # random number, compare, scale
 }
+
+_BACKWARD: Final[Mapping[str, int]] = {
+    # The function once more, its derivative, and the product with the output's gradient.
+    **{f"{name}_backward": ops + 2 for name, ops in _FORWARD.items()},
+    "dropout_backward": 1,
+    "softmax_backward": 4,  # product, sum along the row, subtract, product
+    # Normalised input, its products with the gradient summed along the row, and their combination.
+    "layernorm_backward": 11, "groupnorm_backward": 11, "instancenorm_backward": 11,
+    "batchnorm_backward": 11, "rmsnorm_backward": 8, "l2norm_backward": 6,
+    "scatter_add": 1,  # of rows into a table of zeros
+    "accumulate": 1,  # into what is there already
+}  # fmt: skip
+
+OPS_PER_ELEMENT: Final[Mapping[str, int]] = {**_FORWARD, **_BACKWARD}
 """Function -> vector operations per output element, a transcendental counted as one."""
 
 

@@ -13,7 +13,14 @@ from accelsim.errors import GraphError
 from accelsim.workload.graph import Block, Operator, Workload, weight_elements
 from accelsim.workload.tensor import Role, Tensor
 
-__all__ = ["keep_blocks", "map_blocks", "map_tensors", "readers", "with_note"]
+__all__ = [
+    "keep_blocks",
+    "map_blocks",
+    "map_tensors",
+    "readers",
+    "with_note",
+    "without_cache",
+]
 
 
 def with_note(workload: Workload, key: str, text: str) -> Workload:
@@ -35,6 +42,35 @@ def map_blocks(workload: Workload, change: Callable[[Block], Block]) -> Workload
         parameters=workload.parameters + held - had,
         active_parameters=workload.active_parameters + held - had,
     )
+
+
+def without_cache(block: Block) -> Block:
+    """Return a block whose attention reads keys and values where they were made.
+
+    Raises
+    ------
+    GraphError
+        If the cache holds more than the block itself appends to it.
+    """
+    source: dict[str, str] = {}
+    kept: list[Operator] = []
+    for operator in block.operators:
+        if operator.label != "kv_append":
+            kept.append(operator)
+            continue
+        last = operator.inputs[-1]
+        for number, name in enumerate(operator.outputs):
+            source[name] = operator.inputs[number] if number < len(operator.inputs) else last
+    dims = [o.dims for o in kept if o.kind == "attention"]
+    held = any(t.role is Role.KV_CACHE for t in block.tensors.values())
+    if held and any(d["kv_len"] > d["q_len"] for d in dims):
+        raise GraphError(
+            f"block `{block.name}` attends to earlier tokens in a cache; without one, a"
+            " pass is a prefill or a forward pass over whole sequences"
+        )
+    operators = tuple(replace(o, inputs=tuple(source.get(n, n) for n in o.inputs)) for o in kept)
+    tensors = {n: t for n, t in block.tensors.items() if n not in source}
+    return replace(block, operators=operators, tensors=tensors)
 
 
 def readers(block: Block) -> dict[str, list[Operator]]:
