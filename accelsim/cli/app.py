@@ -16,9 +16,13 @@ import typer
 from typer.core import TyperGroup
 
 from accelsim._version import __version__
+from accelsim.cli.calibrate import calibrate
+from accelsim.cli.endtoend import endtoend
 from accelsim.cli.graph import graphs
 from accelsim.cli.imports import imports
 from accelsim.cli.library import list_names, show
+from accelsim.cli.measure import measure
+from accelsim.cli.measured_validation import measured
 from accelsim.cli.run import run
 from accelsim.cli.schemas import schemas
 from accelsim.cli.sweep import merge, pareto, sweep
@@ -91,12 +95,16 @@ app.command(short_help="Evaluate a design space; resume, draw its fronts.")(swee
 app.command(short_help="Print and draw the Pareto front of a store.")(pareto)
 app.command(short_help="Merge the stores of a sweep's shards.")(merge)
 app.command(short_help="Write one point's timeline for ui.perfetto.dev.")(trace)
+app.command(short_help="Measure operators and models on a GPU or CPU.")(measure)
+app.command(short_help="Fit the GPU model to measured operators.")(calibrate)
 app.command("list", short_help="List designs and kinds by name.")(list_names)
 app.command(short_help="Show a design, each parameter with its source.")(show)
 app.add_typer(imports, name="import")
 app.add_typer(graphs, name="graph")
 app.add_typer(_checks, name="validate")
 _checks.command()(cases)
+_checks.command()(measured)
+_checks.command()(endtoend)
 _checks.command("report")(write_report)
 _checks.command("workloads")(write_workload_report)
 app.command(short_help="Write JSON Schemas for editors.")(schemas)
