@@ -52,9 +52,12 @@ bench: $(READY) ## speed of the engines, the lowering and a sweep
 validate: $(READY) ## compare with reference data and publications; rewrite reports/
 	$(BIN)/accelsim validate report $(REFERENCES)
 	$(BIN)/accelsim validate workloads
+	$(BIN)/accelsim validate measured $(REFERENCES)/measured/ops.parquet
+	$(BIN)/accelsim validate endtoend $(REFERENCES)/measured/e2e.csv.gz
 
-calibrate: $(READY) ## fit the GPU scalars and rewrite reports/calibration/
-	$(BIN)/python -m accelsim.measure.calibrate --data $(REFERENCES)/measured/ops.parquet \
+calibrate: $(READY) ## refit all shipped GPU scalars; rewrite arch/components/ and reports/calibration/
+	$(BIN)/accelsim calibrate --shipped --data $(REFERENCES)/measured/ops.parquet
+	$(BIN)/python -m accelsim.measure.collectives --data $(REFERENCES)/measured/ops.parquet \
 		--write reports/calibration
 
 schemas: $(READY) ## rewrite schemas/ from the configuration classes

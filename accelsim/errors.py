@@ -44,9 +44,12 @@ def nearest(name: str, candidates: Iterable[str]) -> str:
     --------
     >>> nearest("rowz", ["rows", "columns"])
     'did you mean `rows`? Legal: columns, rows'
+    >>> nearest("a100", ["a10", "a100-80gb"])
+    'did you mean `a100-80gb`? Legal: a10, a100-80gb'
     """
     legal = sorted(candidates)
-    close = difflib.get_close_matches(name, legal, n=1, cutoff=0.6)
+    begun = sorted((one for one in legal if name and one.startswith(name)), key=len)
+    close = begun or difflib.get_close_matches(name, legal, n=1, cutoff=0.6)
     guess = f"did you mean `{close[0]}`? " if close else ""
     if not legal:
         return guess.strip()

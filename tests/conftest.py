@@ -5,10 +5,14 @@ change is judged by what it changes; elsewhere they go on searching.
 """
 
 import os
+import signal
 
 from hypothesis import settings
 
 os.environ["ACCELSIM_CHECK"] = "1"  # for worker and child processes, too
+
+# A shell starts what runs in its background with Ctrl-C ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "accelsim",
