@@ -70,6 +70,8 @@ class Work:
         Multiply-accumulates and elementwise operations.
     heads, kv_heads, q_len, kv_len, head_dim, value_dim, causal
         Attention only: ``batch`` sequences, query and KV heads, new and attended tokens.
+    height, width
+        3 x 3 convolution of one group at stride 1 only: rows and columns of an output image.
     kv_seen
         Mean tokens that a query attends to where a window or a block mask leaves fewer than the
         causal mask does; 0 where none does.
@@ -99,6 +101,8 @@ class Work:
     value_dim: int = 0
     causal: bool = False
     kv_seen: int = 0
+    height: int = 0
+    width: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ __all__ = [
 # Query rows per thread block, of which the smallest that holds all rows of a sequence is taken
 # (FlashInfer, FlashAttention-2), and keys per step.
 QUERY_TILES = np.array([16, 32, 64, 128])
+HEAD_STEP = 32  # kernels exist for head widths that are multiples of it
 KEY_TILE = 64
 DECODE_QUERIES = 16  # new tokens per sequence up to which the decode kernel runs
 # FlashAttention-2's own figures on A100: forward up to 73 % of the peak, backward up to 63 %.
@@ -142,7 +143,8 @@ def mixed(
     tiles = -(-rows // tile)
     total, longest = _key_steps(rows, share, kv_len, max(0, kv_len - q_len), causal, tile)
     per_score = 1.0 / (special / sms) + 2.0 * SCORE_INSTRUCTIONS / (vector_flops / sms)
-    products = 2.0 * (head_dim + value_dim) * sms / peak
+    padded = HEAD_STEP * (-(-head_dim // HEAD_STEP) + -(-value_dim // HEAD_STEP))
+    products = 2.0 * padded * sms / peak
     fed = (products + per_score) * (1.0 + edge * (1.0 / tile - 1.0 / QUERY_TILES[-1]))
     step = tile * KEY_TILE * max(products, fed / efficiency)
     each_other = float(-(-other_keys // KEY_TILE)) if others > 0 else 0.0

@@ -15,6 +15,7 @@ from accelsim.config import Fraction, Nonnegative, Positive, Seconds, Spec
 __all__ = [
     "Calibration",
     "ClockScalars",
+    "ConvolutionScalars",
     "DecodeScalars",
     "FormatScalars",
     "GroupedScalars",
@@ -56,6 +57,25 @@ class ProductScalars(Spec):
     camping: Nonnegative
     """Extra compute time when the rows of one operand start in the same memory channels, a
     multiple of 1 KiB apart; none at an odd multiple of 128 bytes."""
+
+
+class ConvolutionScalars(Spec):
+    """Convolutions: the rate of their products over that of plain ones in the same units."""
+
+    implicit: Positive
+    """One product, its patches gathered while tiles are loaded."""
+    implicit_tensor: Positive | None = None
+    """The same on tensor cores, where a campaign has such rows; else as `implicit`."""
+    winograd: Positive
+    """F(2x2, 3x3) in one kernel."""
+    winograd_4x4: Positive
+    """F(4x4, 3x3), the products between the kernels that transform."""
+    fill_elements: Nonnegative
+    """As `ProductScalars.fill_elements`: convolutions come from another library."""
+
+    def gathered(self, arithmetic: str) -> float:
+        """Return the share of the implicit product on ``tensor`` cores or ``simt`` lanes."""
+        return self.implicit_tensor or self.implicit if arithmetic == "tensor" else self.implicit
 
 
 class FormatScalars(Spec):
@@ -175,8 +195,7 @@ class Calibration(Spec):
     """Products on tensor or matrix cores."""
     simt: ProductScalars
     """Products in the formats that run outside them."""
-    convolution: ProductScalars
-    """Convolutions as implicit products, or Winograd's of those."""
+    convolution: ConvolutionScalars
     formats: dict[str, FormatScalars] = Field(default_factory=dict)
     """Quantised format (``fp8``, ``int8``, ``nvfp4``, and ``int8_wo`` for weights alone) -> what
     its products cost beside those of `tensor`."""

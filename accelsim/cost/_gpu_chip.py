@@ -174,7 +174,7 @@ class GpuChip(Unit):
             return BATCHED_TILES.get(older, BATCHED_TILES["ampere"])
         return TILES[arithmetic]
 
-    def product_scalars(self, dtype: str, kind: str = "matmul", quantised: str = "") -> Products:
+    def product_scalars(self, dtype: str, quantised: str = "") -> Products:
         """Return peak, scalars and bandwidth share of `matmul` for products of a number format.
 
         Feeding a tile and filling the pipeline take a time that the fit counts in elements of the
@@ -185,14 +185,11 @@ class GpuChip(Unit):
         ----------
         dtype : str
             Number format multiplied in.
-        kind : str, optional
-            ``matmul`` or ``conv``.
         quantised : str, optional
             Entry of `Calibration.formats` that applies, if it is there.
         """
         name, arithmetic = self.multiplied(dtype), self.arithmetic(dtype)
-        section = "convolution" if kind == "conv" else arithmetic
-        c: ProductScalars = getattr(self.calibration, section)
+        c: ProductScalars = getattr(self.calibration, arithmetic)
         extra = self.calibration.formats.get(quantised)
         share, start = (extra.efficiency, extra.start_s) if extra else (1.0, 0.0)
         slower, wider = self.against_reference(name, arithmetic)

@@ -7,7 +7,6 @@ The equations stand in `_gpu_product`, `_gpu_attention` and `_gpu_vector`, the p
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
@@ -22,6 +21,7 @@ from accelsim.cost._gpu_attention import (
 )
 from accelsim.cost._gpu_calibration import Calibration
 from accelsim.cost._gpu_chip import Board, Generation, GpuChip, GpuEnergy
+from accelsim.cost._gpu_convolution import convolution
 from accelsim.cost._gpu_product import FRAGMENT, grouped, matmul
 from accelsim.cost._gpu_vector import row_kernel, softmax_instructions, vector
 
@@ -29,9 +29,6 @@ __all__ = ["COMPONENT", "Board", "Calibration", "Generation", "Gpu", "GpuEnergy"
 
 Attained = Callable[[float], float]
 """From the share of the datasheet bandwidth that a kernel reaches to byte/s."""
-
-WINOGRAD: Final = "3x3"
-"""Function of a convolution that Winograd's algorithm applies to: 3 x 3, stride 1, ungrouped."""
 
 SCAN_OPERATIONS: Final = 7  # vector operations per state element; `workload.ops.scan`
 GROUPED_COLUMNS: Final = 128  # of a grouped product's tile
@@ -95,19 +92,17 @@ class Gpu(GpuChip):
         return self._vector(work, attained)
 
     def _products(self, work: Work, attained: Attained) -> Estimate:
-        """Choose among the kernels of products: direct convolution, grouped, Winograd, tiled."""
+        """Choose among the kernels of products: direct convolution, grouped, tiled."""
         if work.kind == "conv" and work.n * work.k < _DIRECT_CONVOLUTION and work.batch > 1:
             return self._vector(work, attained)
         if work.kind == "matmul" and work.batch > 1 and work.weight_bytes:
             return self._grouped(work, attained)
-        direct = self._matmul(work, attained)
-        if work.kind == "conv" and work.function == WINOGRAD:
-            transformed = self._winograd(work, attained)
-            return min(direct, transformed, key=lambda estimate: estimate.compute_ps)
-        return direct
+        if work.kind == "conv":
+            return self._convolution(work, attained)
+        return self._matmul(work, attained)
 
     def _matmul(self, work: Work, attained: Attained) -> Estimate:
-        peak, share, scalars = self.product_scalars(work.dtype, work.kind, quantised(work))
+        peak, share, scalars = self.product_scalars(work.dtype, quantised(work))
         bytes_b, held = work.bits_b / 8, work.weight_bytes + work.kv_bytes
         seconds, tm, tn, split, again_a, again_b, l2, shared = matmul(
             work.batch, work.m, work.n, work.k, work.bits_a / 8, bytes_b, work.bits_c / 8,
@@ -122,20 +117,34 @@ class Gpu(GpuChip):
             work.batch * split * -(-work.m // tm) * -(-work.n // tn), again_a, again_b,
         )  # fmt: skip
 
-    def _winograd(self, work: Work, attained: Attained) -> Estimate:
-        """Return the estimate of F(2x2, 3x3): 16 products of a quarter of the positions.
-
-        References
-        ----------
-        A. Lavin and S. Gray, Fast algorithms for convolutional neural networks, CVPR 2016.
-        """
-        tiles = -(-work.m // 4)
-        inside = replace(
-            work, function="", batch=16, m=tiles, k=-(-work.k // 9),
-            macs=16 * tiles * work.n * -(-work.k // 9),
+    def _convolution(self, work: Work, attained: Attained) -> Estimate:
+        peak, share, scalars = self.product_scalars(work.dtype, quantised(work))
+        c, bytes_b = self.calibration.convolution, work.bits_b / 8
+        arithmetic = self.arithmetic(work.dtype)
+        fill = c.fill_elements * self.against_reference(self.multiplied(work.dtype), arithmetic)[0]
+        fast = work.height > 0 and arithmetic == "simt"
+        paced = (*scalars[:4], scalars[5])  # its own filling, and no camping
+        high, wide = (work.height, work.width) if fast else (1, 1)
+        images = work.m // (high * wide)
+        seconds, side, tm, tn, split, again_a, again_b, l2, shared = convolution(
+            work.batch, images, high, wide, work.n, work.k,
+            work.bits_a / 8, bytes_b, work.bits_c / 8,
+            work.input_bytes, work.weight_bytes + work.kv_bytes, work.output_bytes, fast,
+            self.tiles(work.dtype), self.tiles(work.dtype, batched=True),
+            self.sms, peak, self.l2_bytes, c.gathered(arithmetic), c.winograd, c.winograd_4x4,
+            fill, attained(share), *paced,
         )  # fmt: skip
-        made = self._matmul(inside, attained)
-        return replace(made, choice=f"winograd {made.choice}")
+        macs, rows, products = work.macs, work.m, work.batch
+        if side > 1:  # 4/9 or 1/4 of the multiplies, of whole tiles of outputs
+            rows, products = images * -(-high // side) * -(-wide // side), (side + 2) ** 2
+            macs = products * rows * work.n * (work.k // 9)
+        return self._estimate(
+            work, seconds, 2 * work.macs / peak,
+            self.energy_pj(macs, work.vector_ops, l2, shared, 3 * macs * bytes_b),
+            ("" if side == 1 else f"winograd {side}x{side} ") + f"{tm}x{tn}"
+            + (f" split {split}" if split > 1 else ""),
+            products * split * -(-rows // tm) * -(-work.n // tn), again_a, again_b,
+        )  # fmt: skip
 
     def _grouped(self, work: Work, attained: Attained) -> Estimate:
         c = self.kernels().grouped

@@ -68,9 +68,10 @@ def work_of(
         m, n = dims[rows], dims[columns]
     elif operator.kind == "transfer":
         n = dims["size_bytes"]
+    height, width = _grid(operator)
     return Work(
         kind="attention" if backward else operator.kind,
-        function="backward" if backward else str(operator.attributes.get("function", "")),
+        function="backward" if backward else _function(operator),
         dtype=compute_dtype(first if dtype_bits(first) >= dtype_bits(second) else second),
         batch=batch, m=m, n=n, k=k,
         bits_a=int(dtype_bits(first)), bits_b=int(dtype_bits(second)),
@@ -86,26 +87,27 @@ def work_of(
         head_dim=whole.get("head_dim", 0) * (3 if backward else 1),
         value_dim=whole.get("value_dim", 0) * (2 if backward else 1),
         causal=bool(operator.attributes.get("causal", False)),
-        kv_seen=_seen(operator),
+        kv_seen=_seen(operator), height=height, width=width,
     )  # fmt: skip
 
 
 def _function(operator: Operator) -> str:
-    """Return the variant within the kind: function, algorithm of a scan, kernel of a convolution.
+    """Return the variant within the kind: the function, or the algorithm of a scan."""
+    name = "algorithm" if operator.kind == "scan" else "function"
+    return str(operator.attributes.get(name, ""))
 
-    Only a convolution of one group at stride 1 names its kernel: others have no fast algorithm.
-    """
-    if operator.kind == "scan":
-        return str(operator.attributes["algorithm"])
-    if operator.kind == "conv":
-        dims = operator.dims
-        plain = dims["groups"] == 1 and all(
-            dims[f"out_{side}"] + dims[f"kernel_{side}"] - 1 >= dims[f"in_{side}"]
-            for side in ("height", "width")
-        )
-        flat = "kernel_depth" not in dims and not operator.attributes.get("transposed", False)
-        return f"{dims['kernel_height']}x{dims['kernel_width']}" if plain and flat else ""
-    return str(operator.attributes.get("function", ""))
+
+def _grid(operator: Operator) -> tuple[int, int]:
+    """Return the output grid of a convolution that has fast algorithms; zeros for any other."""
+    dims, attributes = operator.dims, operator.attributes
+    if operator.kind != "conv" or dims["groups"] > 1 or "kernel_depth" in dims:
+        return 0, 0
+    high, wide = dims["out_height"], dims["out_width"]
+    strided = high + 2 < dims["in_height"] or wide + 2 < dims["in_width"]
+    other = attributes.get("transposed", False) or attributes.get("gradient") == "weight"
+    if dims["kernel_height"] != 3 or dims["kernel_width"] != 3 or strided or other:
+        return 0, 0
+    return high, wide
 
 
 def _seen(operator: Operator) -> int:

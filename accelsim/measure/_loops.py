@@ -7,11 +7,21 @@ from typing import Any
 import numpy as np
 
 from accelsim.cost._gpu_attention import QUERY_TILES, decode, mixed, prefill
+from accelsim.cost._gpu_convolution import convolution
 from accelsim.cost._gpu_product import grouped, matmul
 from accelsim.cost._gpu_vector import vector
 from accelsim.jit import kernel
 
-__all__ = ["decode_s", "experts_s", "loads", "mixed_s", "prefill_s", "product_s", "vector_s"]
+__all__ = [
+    "convolution_s",
+    "decode_s",
+    "experts_s",
+    "loads",
+    "mixed_s",
+    "prefill_s",
+    "product_s",
+    "vector_s",
+]
 
 
 @kernel
@@ -30,6 +40,25 @@ def product_s(
             b[i], m[i], n[i], k[i], bytes_a, bytes_b, bytes_c,
             memory_a[i], memory_b[i], memory_c[i], tiles, sms, peak, l2, bandwidth,
             efficiency, start, p, edge, fill, clock, camping,
+        )[0]  # fmt: skip
+    return out
+
+
+@kernel
+def convolution_s(
+    sizes: Any, fast: Any, memory: Any, bytes_a: float, bytes_b: float, bytes_c: float,
+    tiles: Any, batched: Any, sms: int, peak: float, l2: float,
+    implicit: float, winograd: float, winograd_4x4: float, fill: float,
+    bandwidth: float, efficiency: float, start: float, p: float, edge: float, clock: float,
+) -> Any:  # fmt: skip
+    """Return the time of every convolution, s; `sizes` has images, height, width, n and k."""
+    out = np.empty(fast.size)
+    for i in range(fast.size):
+        s, held = sizes[i], memory[i]
+        out[i] = convolution(
+            1, s[0], s[1], s[2], s[3], s[4], bytes_a, bytes_b, bytes_c, held[0], held[1], held[2],
+            fast[i], tiles, batched, sms, peak, l2, implicit, winograd, winograd_4x4, fill,
+            bandwidth, efficiency, start, p, edge, clock,
         )[0]  # fmt: skip
     return out
 

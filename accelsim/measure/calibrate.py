@@ -15,30 +15,23 @@ from numpy.typing import NDArray
 
 from accelsim.cost._gpu_calibration import (
     Calibration,
-    ClockScalars,
     FormatScalars,
     LibraryScalars,
-    VectorScalars,
 )
 from accelsim.errors import ConfigError
 from accelsim.measure import kernels
-from accelsim.measure.fit import BOUNDS, Score, rounded, score
+from accelsim.measure.fit import Score, score
 from accelsim.measure.gpus import board
 from accelsim.measure.rows import usable
-from accelsim.measure.section_fit import Rows, Times, eager, fit_section, row_parts, search
+from accelsim.measure.section_fit import LEAST, Rows, Times, fit_section, row_parts, told
 from accelsim.measure.split import split
+from accelsim.measure.vector_fit import fit_vectors
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Fit", "calibrate"]
 
-_LEAST: Final = 12  # rows below which a section is not fitted
-
-_SHARE: Final = (0.02, 1.0)  # of the memory bandwidth that a function's kernel reaches
-_ROW: Final = (0.0, 20e-6)  # time of a row's thread block, s
-_TOLD: Final = 0.002  # difference in mean error from which rows tell a scalar
-_ROWWISE: Final = frozenset({"softmax", "layernorm", "rmsnorm"})
 
 _CHUNKS: Final = ("attention_prefill", "attention_mixed")
 
@@ -109,14 +102,14 @@ def calibrate(
         update={"gpu": gpu_name, "campaign": source, "clock": {}, "split": rule}
     )
     notes: dict[str, str] = {}  # of this campaign alone: typical scalars count measured sections
-    steps = (_fit_products, _fit_formats, _fit_vectors, _fit_libraries)
+    steps = (_fit_products, _fit_formats, fit_vectors, _fit_libraries)
     for step in steps:
         made = step(made, parts, notes, f"{gpu_name}, {source}")
     if not notes:
         most = max(int(p.fitted.sum()) for p in parts)
         raise ConfigError(
             f"too few rows of {gpu_name} by {source} to fit: {most} of one operator and format,"
-            f" of {_LEAST} needed",
+            f" of {LEAST} needed",
             hint="a third of the shape families is kept to test; measure more shapes",
         )
     scores = _scores(made, parts)
@@ -128,14 +121,28 @@ def _fit_products(
     made: Calibration, parts: Sequence[Rows], notes: dict[str, str], who: str
 ) -> Calibration:
     for section in ("tensor", "simt", "convolution"):
-        mine = [p for p in parts if _section(p) == section and p.fitted.sum() >= _LEAST]
+        mine = [p for p in parts if _section(p) == section and p.fitted.sum() >= LEAST]
         if not mine:
             continue
-        prepared = [kernels.products(p.subset(), p.dtype, p.gpu, p.bandwidth) for p in mine]
+        prepared = [_prepared(p, made) for p in mine]
         found, clock, _ = fit_section(section, getattr(made, section), mine, prepared)
-        notes[section] = f"{who}: {_told(mine)}"
+        if section == "convolution" and not any(
+            p.gpu.arithmetic(p.dtype) == "tensor" for p in mine
+        ):
+            found = found.model_copy(update={"implicit_tensor": None})
+        notes[section] = f"{who}: {told(mine)}"
         made = made.model_copy(update={section: found, "clock": {**made.clock, **clock}})
     return made
+
+
+def _prepared(part: Rows, made: Calibration) -> Times:
+    """Return what predicts the rows to fit of products, or of convolutions beside products."""
+    given = part.subset(), part.dtype, part.gpu, part.bandwidth
+    if part.op != "conv":
+        return kernels.products(*given)
+    times = kernels.convolutions(*given)
+    beside = getattr(made, part.gpu.arithmetic(part.dtype))
+    return lambda own: times(own, beside)
 
 
 def _section(part: Rows) -> str:
@@ -153,7 +160,7 @@ def _fit_formats(
     """Fit each quantised format beside the section that its products run in."""
     before, formats = FormatScalars(efficiency=1.0, start_s=0.0), dict(made.formats)
     for part in parts:
-        if _section(part) != "format" or part.fitted.sum() < _LEAST:
+        if _section(part) != "format" or part.fitted.sum() < LEAST:
             continue
         times = kernels.products(part.subset(), part.dtype, part.gpu, part.bandwidth)
         section = getattr(made, part.gpu.arithmetic(kernels.FORMATS[part.dtype][0]))
@@ -171,104 +178,6 @@ def _fit_formats(
     return made.model_copy(update={"formats": formats})
 
 
-def _fit_vectors(
-    made: Calibration, parts: Sequence[Rows], notes: dict[str, str], who: str
-) -> Calibration:
-    """Fit what all functions share, then each one's share of the bandwidth and time of a row."""
-    mine = [p for p in parts if p.op in kernels.VECTORS and p.fitted.sum() >= _LEAST]
-    if not mine:
-        return made
-    names = [p.variant or p.op for p in mine]
-    prepared = [
-        kernels.vectors(p.subset(), p.op, name, p.gpu, p.bandwidth)
-        for p, name in zip(mine, names, strict=True)
-    ]
-    common = {name: getattr(made.vector, name) for name in BOUNDS["vector"]}
-    if any(map(eager, mine)):
-        common["l2_bytes_per_clock"] = _cached(names, mine, prepared, common)
-    else:
-        common = _common_vector(names, mine, prepared)
-    shares: dict[str, float] = {}
-    blocks: dict[str, float] = {}
-    clocks: dict[str, ClockScalars] = {}
-    for name, part, times in zip(names, mine, prepared, strict=True):
-        bounds = {"share": _SHARE, **({"row_s": _ROW} if name in _ROWWISE else {})}
-        found, clock, _ = search(
-            _one_function(name, common), bounds, made.vector, [part], [times], {part.op: name}
-        )
-        shares[name] = found.memory_efficiency
-        blocks |= found.row_s
-        clocks |= clock
-    best = max(shares.values())
-    vector = VectorScalars(
-        memory_efficiency=best, **common, row_s=dict(sorted(blocks.items())),
-        efficiency={name: rounded([share / best])[0] for name, share in sorted(shares.items())},
-    )  # fmt: skip
-    notes["vector"] = f"{who}: {_told(mine)}"
-    return made.model_copy(update={"vector": vector, "clock": {**made.clock, **clocks}})
-
-
-def _one_function(
-    name: str, common: Mapping[str, float]
-) -> Callable[[Mapping[str, float]], VectorScalars]:
-    """Return what makes the scalars of one function from its own values and the common ones."""
-
-    def build(values: Mapping[str, float]) -> VectorScalars:
-        chosen = {key: values.get(key, common[key]) for key in common}
-        row_s = {name: values["row_s"]} if "row_s" in values else {}
-        return VectorScalars.model_construct(
-            None, memory_efficiency=values["share"], **chosen, row_s=row_s, efficiency={}
-        )
-
-    return build
-
-
-def _cached(
-    names: Sequence[str], parts: Sequence[Rows], prepared: Sequence[Times],
-    common: Mapping[str, float],
-) -> float:  # fmt: skip
-    """Return the L2 cache's rate, by the median function that a clock with launches shows it in.
-
-    Where a slow and a fast cache explain the rows alike, as when launches hide all kernels that
-    fit it, the rate keeps its value.
-    """
-    key = "l2_bytes_per_clock"
-    low, high = BOUNDS["vector"][key]
-    seen = []
-    for name, part, times in zip(names, parts, prepared, strict=True):
-        if name in _ROWWISE:
-            continue
-        build = _one_function(name, common)
-        ends = [
-            search(build, {"share": _SHARE, key: (end, end)}, None, [part], [times])[2]
-            for end in (low, high)
-        ]
-        if abs(ends[0] - ends[1]) > _TOLD:
-            bounds = {"share": _SHARE, key: (low, high)}
-            found, _, _ = search(build, bounds, None, [part], [times])
-            seen.append(found.l2_bytes_per_clock)
-    return float(np.median(seen)) if seen else common[key]
-
-
-def _common_vector(
-    names: Sequence[str], parts: Sequence[Rows], prepared: Sequence[Times]
-) -> dict[str, float]:
-    """Return start, smoothness and rate of the L2 cache as all functions together show them."""
-
-    def build(values: Mapping[str, float]) -> VectorScalars:
-        common = {name: values[name] for name in BOUNDS["vector"]}
-        shares = {name: values[f"share {name}"] for name in names}
-        best = max(shares.values())
-        return VectorScalars.model_construct(
-            None, memory_efficiency=best, **common, row_s={},
-            efficiency={name: share / best for name, share in shares.items()},
-        )  # fmt: skip
-
-    bounds = {**BOUNDS["vector"], **{f"share {name}": _SHARE for name in names}}
-    found, _, _ = search(build, bounds, None, parts, prepared)
-    return {name: getattr(found, name) for name in BOUNDS["vector"]}
-
-
 def _fit_libraries(
     made: Calibration, parts: Sequence[Rows], notes: dict[str, str], who: str
 ) -> Calibration:
@@ -280,7 +189,7 @@ def _fit_libraries(
     typical = next(iter(made.libraries.values()))
     libraries: dict[str, LibraryScalars] = {}
     for name in names:
-        mine = [p for p in parts if p.variant == name and p.fitted.sum() >= _LEAST]
+        mine = [p for p in parts if p.variant == name and p.fitted.sum() >= LEAST]
         if not mine:
             continue
         one = typical.model_copy(update={"clock": {}})
@@ -325,7 +234,7 @@ def _fit_prefill(
         if p.op in _CHUNKS:
             if p.op == "attention_prefill":  # the decode kernel runs rows of few queries
                 p = replace(p, fitted=p.fitted & ~kernels.attends(p.table))
-            mine += [p] if p.fitted.sum() >= _LEAST else []
+            mine += [p] if p.fitted.sum() >= LEAST else []
     if not mine:
         return None
     prepared = []
@@ -354,11 +263,6 @@ def _fit_grouped(
         prepared.append(lambda c, times=times: times(c, made.vector))
     found, clock, _ = fit_section("grouped", one.grouped, mine, prepared)
     return one.model_copy(update={"grouped": found, "clock": {**one.clock, **clock}})
-
-
-def _told(parts: Sequence[Rows]) -> str:
-    """Return formats and operators in words."""
-    return ", ".join(sorted({f"{p.dtype} {p.op}" for p in parts}))
 
 
 def _scores(

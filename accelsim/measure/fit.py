@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from accelsim.errors import MissingExtraError
 
-__all__ = ["BOUNDS", "Bounds", "Score", "minimum", "rounded", "sample", "score"]
+__all__ = ["BOUNDS", "SHARES", "Bounds", "Score", "minimum", "rounded", "sample", "score"]
 
 Bounds = Mapping[str, tuple[float, float]]
 
@@ -25,10 +25,16 @@ _PRODUCT: Final[Bounds] = {
     "sustained_clock": (0.4, 1.0), "camping": (0.0, 0.15),
 }  # fmt: skip
 
+SHARES: Final = frozenset({"implicit", "implicit_tensor", "winograd", "winograd_4x4"})
+"""Scalars that are 1 as far as rows do not tell otherwise: algorithms that no row ran."""
+
 BOUNDS: Final[Mapping[str, Bounds]] = {
     "tensor": _PRODUCT,
     "simt": _PRODUCT,
-    "convolution": _PRODUCT,
+    "convolution": {
+        "implicit": (0.3, 1.0), "implicit_tensor": (0.1, 1.0), "winograd": (0.3, 2.0),
+        "winograd_4x4": (0.3, 2.0), "fill_elements": (0.0, 300.0),
+    },
     "format": {"efficiency": (0.1, 1.0), "start_s": (0.0, 30e-6)},
     "prefill": {
         "compute_efficiency": (0.3, 1.6), "start_s": (0.0, 30e-6), "smoothness": (1.0, 8.0),

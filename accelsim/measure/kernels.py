@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from accelsim.cost._gpu_attention import DECODE_QUERIES
 from accelsim.cost._gpu_calibration import (
+    ConvolutionScalars,
     DecodeScalars,
     FormatScalars,
     GroupedScalars,
@@ -23,14 +24,22 @@ from accelsim.cost._gpu_calibration import (
 )
 from accelsim.cost._gpu_vector import row_kernel, softmax_instructions
 from accelsim.cost.gpu import Gpu
-from accelsim.measure._loops import decode_s, experts_s, mixed_s, prefill_s, product_s, vector_s
+from accelsim.measure._loops import (
+    convolution_s,
+    decode_s,
+    experts_s,
+    mixed_s,
+    prefill_s,
+    product_s,
+    vector_s,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "FORMATS", "FORMAT_OF", "UNQUANTISED", "VECTORS", "Seconds", "attends", "column", "decodes",
-    "experts", "mixed", "prefills", "products", "vectors",
+    "FORMATS", "FORMAT_OF", "UNQUANTISED", "VECTORS", "Seconds", "attends", "column",
+    "convolutions", "decodes", "experts", "mixed", "prefills", "products", "vectors",
 ]  # fmt: skip
 
 Seconds = NDArray[np.float64]
@@ -58,8 +67,6 @@ VECTORS: Final = frozenset({
 # one predicts SGLang's rows better (26 against 28 %) and those of vLLM and TensorRT-LLM worse.
 _CONTIGUOUS: Final = frozenset({"sglang"})
 
-_WINOGRAD_SIDE: Final = 3
-
 
 def column(table: pd.DataFrame, name: str, default: int = 1) -> NDArray[np.int64]:
     """Return a column of sizes; `default` where a row leaves it empty."""
@@ -78,7 +85,7 @@ def _widths(dtype: str) -> tuple[float, float, float]:
 def products(
     table: pd.DataFrame, dtype: str, gpu: Gpu, bandwidth: float
 ) -> Callable[..., Seconds]:
-    """Prepare ``gemm``, ``bmm`` and ``conv`` rows of one format.
+    """Prepare ``gemm`` and ``bmm`` rows of one format.
 
     Parameters
     ----------
@@ -97,56 +104,72 @@ def products(
         From `ProductScalars`, and `FormatScalars` where the format is quantised, to times in s,
         one per row.
     """
-    name, widths = FORMATS[dtype][0], _widths(dtype)
-    shapes, fast = _shapes(table, widths)
+    widths = _widths(dtype)
+    b, m, n, k = (column(table, name) for name in "bmnk")
+    moved = (b * m * k * widths[0], b * n * k * widths[1], b * m * n * widths[2])
     times_of: Any = product_s  # compiled: takes the arrays that stars unpack
-    constant = (gpu.tiles(name), gpu.tiles(name, batched=True), gpu.sms, gpu.peak(name))
-    listed = gpu.multiplied(name)
-    slower, wider = gpu.against_reference(listed, gpu.arithmetic(name))
+    chip = _chip(gpu, FORMATS[dtype][0])
 
     def times(c: ProductScalars, extra: FormatScalars | None = None) -> Seconds:
-        share, start = (extra.efficiency, extra.start_s) if extra else (1.0, 0.0)
-        scalars = (
-            gpu.l2_bytes, bandwidth * c.memory_efficiency, c.compute_efficiency * share,
-            c.start_s + start,
-            c.smoothness, c.edge_elements * slower * wider, c.fill_elements * slower,
-            gpu.sustained_clock(c, listed), c.camping,
-        )  # fmt: skip
-        found: Seconds = times_of(*shapes, *widths, *constant, *scalars)
-        if fast is not None:
-            rows, inside = fast
-            transformed = times_of(*inside, *widths, *constant, *scalars)
-            found[rows] = np.minimum(found[rows], transformed)
+        scalars = _scalars(c, extra, gpu, dtype, bandwidth)
+        found: Seconds = times_of(b, m, n, k, *moved, *widths, *chip, *scalars, c.camping)
         return found
 
     return times
 
 
-def _shapes(
-    table: pd.DataFrame, widths: tuple[float, float, float]
-) -> tuple[tuple[Any, ...], tuple[Any, Any] | None]:
-    """Return batch, m, n, k and compulsory bytes, and those of Winograd where it applies."""
-    b, m, n, k = (column(table, name) for name in "bmnk")
-    images = table["op"].eq("conv").to_numpy()
-    moved = [b * m * k * widths[0], b * n * k * widths[1], b * m * n * widths[2]]
-    if not images.any():
-        return (b, m, n, k, *moved), None
-    names = ("batch", "c_in", "c_out", "kh", "kw", "h_in", "w_in", "stride_h", "stride_w")
-    count, c_in, c_out, kh, kw, high, wide, down, across = (column(table, x) for x in names)
-    pad_h, pad_w = column(table, "pad_h", 0), column(table, "pad_w", 0)
-    out = ((high + 2 * pad_h - kh) // down + 1) * ((wide + 2 * pad_w - kw) // across + 1)
-    m, n, k = (
-        np.where(images, now, before)
-        for now, before in ((count * np.maximum(out, 1), m), (c_out, n), (c_in * kh * kw, k))
-    )
-    held = (count * c_in * high * wide * widths[0], k * n * widths[1], m * n * widths[2])
-    moved = [np.where(images, now, before) for now, before in zip(held, moved, strict=True)]
-    square = (kh == _WINOGRAD_SIDE) & (kw == _WINOGRAD_SIDE) & (down == 1) & (across == 1)
-    rows = np.flatnonzero(images & square)
-    inside = (
-        np.full(rows.size, 16), -(-m[rows] // 4), n[rows], c_in[rows], *(x[rows] for x in moved)
+def _chip(gpu: Gpu, name: str) -> tuple[Any, ...]:
+    """Return what products of a format know of a GPU: tiles, multiprocessors, peak, L2 cache."""
+    return gpu.tiles(name), gpu.tiles(name, batched=True), gpu.sms, gpu.peak(name), gpu.l2_bytes
+
+
+def _scalars(
+    c: ProductScalars, extra: FormatScalars | None, gpu: Gpu, dtype: str, bandwidth: float
+) -> tuple[float, ...]:
+    """Return bandwidth and scalars of products of a format, in the order of `matmul`'s."""
+    share, start = (extra.efficiency, extra.start_s) if extra else (1.0, 0.0)
+    listed = gpu.multiplied(FORMATS[dtype][0])
+    slower, wider = gpu.against_reference(listed, gpu.arithmetic(listed))
+    return (
+        bandwidth * c.memory_efficiency, c.compute_efficiency * share, c.start_s + start,
+        c.smoothness, c.edge_elements * slower * wider, c.fill_elements * slower,
+        gpu.sustained_clock(c, listed),
     )  # fmt: skip
-    return (b, m, n, k, *moved), (rows, inside)
+
+
+def convolutions(
+    table: pd.DataFrame, dtype: str, gpu: Gpu, bandwidth: float
+) -> Callable[..., Seconds]:
+    """Prepare ``conv`` rows of one format: `ConvolutionScalars` first, then as `products`."""
+    names = ("batch", "c_in", "c_out", "kh", "kw", "h_in", "w_in", "stride_h", "stride_w")
+    images, c_in, n, kh, kw, high, wide, down, across = (column(table, x) for x in names)
+    pad_h, pad_w = column(table, "pad_h", 0), column(table, "pad_w", 0)
+    height = np.maximum((high + 2 * pad_h - kh) // down + 1, 1)
+    width = np.maximum((wide + 2 * pad_w - kw) // across + 1, 1)
+    widths, k = _widths(dtype), c_in * kh * kw
+    sizes = np.stack([images, height, width, n, k], axis=1)
+    held = (images * c_in * high * wide, k * n, images * height * width * n)
+    memory = np.stack([count * each for count, each in zip(held, widths, strict=True)], axis=1)
+    fast = (kh == 3) & (kw == 3) & (down == 1) & (across == 1)
+    arithmetic = gpu.arithmetic(FORMATS[dtype][0])
+    fast &= arithmetic == "simt"
+    times_of: Any = convolution_s  # compiled, as above
+    listed = gpu.multiplied(FORMATS[dtype][0])
+    slower, _ = gpu.against_reference(listed, arithmetic)
+    chip = _chip(gpu, FORMATS[dtype][0])
+
+    def times(
+        own: ConvolutionScalars, c: ProductScalars, extra: FormatScalars | None = None
+    ) -> Seconds:
+        scalars = _scalars(c, extra, gpu, dtype, bandwidth)
+        found: Seconds = times_of(
+            sizes, fast, memory, *widths, *chip,
+            own.gathered(arithmetic), own.winograd, own.winograd_4x4,
+            own.fill_elements * slower, *scalars[:5], scalars[6],
+        )  # fmt: skip
+        return found
+
+    return times
 
 
 def _sizes(table: pd.DataFrame, queries: str = "q_len", keys: str = "kv_len") -> NDArray[np.int64]:

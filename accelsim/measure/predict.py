@@ -183,6 +183,8 @@ def part_s(
         if few.any():
             times[few] = kernels.decodes(table[few], dtype, gpu, bandwidth)(own.decode)
         return times
-    section = "convolution" if op == "conv" else gpu.arithmetic(FORMATS[dtype][0])
-    of = kernels.products(table, dtype, gpu, bandwidth)
-    return of(getattr(c, section), c.formats.get(kernels.FORMAT_OF.get(dtype, dtype)))
+    section = getattr(c, gpu.arithmetic(FORMATS[dtype][0]))
+    extra = c.formats.get(kernels.FORMAT_OF.get(dtype, dtype))
+    if op == "conv":
+        return kernels.convolutions(table, dtype, gpu, bandwidth)(c.convolution, section, extra)
+    return kernels.products(table, dtype, gpu, bandwidth)(section, extra)

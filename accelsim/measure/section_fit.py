@@ -14,16 +14,20 @@ from numpy.typing import NDArray
 
 from accelsim.cost._gpu_calibration import ClockScalars
 from accelsim.cost.gpu import Gpu
-from accelsim.measure.fit import BOUNDS, Bounds, minimum, rounded, sample
+from accelsim.measure.fit import BOUNDS, SHARES, Bounds, minimum, rounded, sample
 from accelsim.measure.rows import EAGER, groups
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Rows", "Times", "eager", "fit_section", "row_parts", "search"]
+__all__ = ["LEAST", "Rows", "Times", "eager", "fit_section", "row_parts", "search", "told"]
+
+LEAST: Final = 12
+"""Rows of an operator and format below which nothing is fitted."""
 
 _ROWS: Final = 2000  # fitted rows of an operator and format
-_CLOCK: Final = (0.0, 120e-6)  # what an eager clock may add, s
+_CLOCK: Final = (0.0, 400e-6)  # what an eager clock may add, s
+_PULL: Final = 1e-3  # weight of a share's distance from 1, which decides where rows do not tell it
 _REFERENCE: Final = 1e-6  # octaves of latency are counted in us
 
 Times = Callable[..., NDArray[np.float64]]
@@ -113,11 +117,12 @@ def search(
     def loss(x: NDArray[np.float64]) -> float:
         values = dict(zip(keys, x.tolist(), strict=True))
         scalars, errors = build(values), []
+        untold = _PULL * sum(abs(np.log(values[name])) for name in SHARES & bounds.keys())
         for part, times, seen in zip(parts, prepared, measured, strict=True):
             shown = times(scalars) + values.get(f"launch {part.op}", 0.0)
             shown = np.maximum(shown, values.get(f"least {part.op}", 0.0))
             errors.append(np.abs(np.log(shown / seen)))
-        return float(np.concatenate(errors).mean())
+        return float(np.concatenate(errors).mean() + untold)
 
     best, least = minimum(loss, list(limits.values()))
     values = dict(zip(keys, rounded(best.tolist()), strict=True))
@@ -159,3 +164,8 @@ class Rows:
         known = np.flatnonzero(self.fitted)
         self.chosen = known[sample(self.measured[known] / _REFERENCE, _ROWS)]
         return self.table.iloc[self.chosen]
+
+
+def told(parts: Sequence[Rows]) -> str:
+    """Return formats and operators of rows in words."""
+    return ", ".join(sorted({f"{p.dtype} {p.op}" for p in parts}))

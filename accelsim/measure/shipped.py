@@ -85,7 +85,9 @@ def write(path: Path, calibration: Calibration, comment: str = "") -> None:
     comment : str, optional
         A line for the head: date and command.
     """
-    data = {k: v for k, v in calibration.model_dump().items() if v not in ("", {})}
+    data = {
+        k: v for k, v in calibration.model_dump(exclude_none=True).items() if v not in ("", {})
+    }
     told = "".join(f"# {line}\n" for line in comment.splitlines())
     path.parent.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(_with_units(data), sort_keys=False, width=96, allow_unicode=True)
@@ -206,7 +208,8 @@ def _median(
     own = [c for c in measured if boards()[c.gpu].stem == chip]
     wide = [c for c in measured if c.campaign in _WIDE] or measured
     same = [c for c in wide if board(c.gpu)[0].generation == generation]
-    chosen = [c for c in own if c.campaign in _WIDE] or own or same or wide
+    some = section == "convolution"  # few campaigns have any, fewer on tensor cores
+    chosen = [c for c in own if some or c.campaign in _WIDE] or own or same or wide
     notes[section] = "median of " + ", ".join(f"{c.gpu} ({c.campaign})" for c in chosen)
     found = _middle([_part(c, section).model_dump() for c in chosen])
     if section in ("tensor", "simt"):
@@ -236,7 +239,9 @@ def _middle(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the median of every number, the commonest of every flag, and of nested mappings."""
     found: dict[str, Any] = {}
     for name in dict.fromkeys(key for value in values for key in value):
-        seen = [value[name] for value in values if name in value]
+        seen = [one for value in values if (one := value.get(name)) is not None]
+        if not seen:
+            continue
         if isinstance(seen[0], Mapping):
             found[name] = _middle(seen)
         elif isinstance(seen[0], bool):

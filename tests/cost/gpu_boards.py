@@ -32,7 +32,9 @@ _LIBRARY: Final = {
 PLAIN: Final = Calibration.model_validate(
     {
         "tensor": _PRODUCT, "simt": _PRODUCT | {"edge_elements": 4.0},
-        "convolution": _PRODUCT | {"compute_efficiency": 0.8},
+        "convolution": {
+            "implicit": 0.8, "winograd": 0.8, "winograd_4x4": 0.7, "fill_elements": 20.0,
+        },
         "vector": {
             "memory_efficiency": 0.85, "start_s": 2e-6, "smoothness": 2.5,
             "l2_bytes_per_clock": 32.0,
@@ -89,13 +91,14 @@ def strided(m: int, n: int, k: int, batch: int, dtype: str = "fp16", bits: int =
 
 
 def convolved(
-    images: int, channels: int, filters: int, side: int, width: int = 3, function: str = "3x3",
+    images: int, channels: int, filters: int, side: int, width: int = 3, fast: bool = True,
     dtype: str = "fp16", bits: int = 16,
 ) -> Work:  # fmt: skip
     """Return the work of a convolution that keeps the size of its square images."""
-    m, k = images * side * side, channels * width * width
+    m, k, grid = images * side * side, channels * width * width, side if fast else 0
     return Work(
-        "conv", function, dtype=dtype, m=m, n=filters, k=k, bits_a=bits, bits_b=bits, bits_c=bits,
+        "conv", height=grid, width=grid, dtype=dtype, m=m, n=filters, k=k,
+        bits_a=bits, bits_b=bits, bits_c=bits,
         weight_bytes=k * filters * bits // 8, input_bytes=m * channels * bits // 8,
         output_bytes=m * filters * bits // 8, macs=m * filters * k,
     )  # fmt: skip

@@ -84,9 +84,8 @@ def test_fixed_times_are_counted_in_elements_of_their_format() -> None:
     assert (start, clock, camping) == (3e-6, 0.9, 0.05)
 
 
-def test_sections_follow_kind_and_arithmetic() -> None:
-    """Convolutions have a section of their own, fp32 products that of the scalar lanes."""
-    assert A100.product_scalars("fp16", "conv")[2][0] == PLAIN.convolution.compute_efficiency
+def test_sections_follow_the_arithmetic() -> None:
+    """Products in fp32 have the section of the scalar lanes."""
     assert A100.product_scalars("fp32")[2][3] == PLAIN.simt.edge_elements
     assert A100.product_scalars("tf32")[2][0] == PLAIN.tensor.compute_efficiency
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accelsim.cost import Work
 from accelsim.mapping.work import work_of
-from accelsim.workload import Operator, decode, load_model, prefill, workload
+from accelsim.workload import Operator, decode, forward, load_model, prefill, workload
 from accelsim.workload.counts import counts
 from accelsim.workload.ops import expand
 
@@ -55,3 +55,32 @@ def test_experts_share_the_rows_out() -> None:
     assert experts.batch == 8
     assert experts.m == 512 * 2 // 8
     assert experts.macs == 512 * 2 * experts.n * experts.k
+
+
+def test_a_convolution_tells_its_grid_where_fast_algorithms_apply() -> None:
+    """3 x 3 at stride 1 in one group, forward: not ResNet's first layer, nor one that strides."""
+    block = workload(load_model("resnet50"), forward(batch=2)).blocks
+    found = {}
+    for one in block:
+        for operator in one.operators:
+            if operator.kind == "conv":
+                work = work_of(operator, one.tensors, counts(operator, one.tensors), operator)
+                found[operator.name] = operator.dims, work
+    assert any(work.height for _, work in found.values())
+    for dims, work in found.values():
+        strided = dims["out_height"] < dims["in_height"] - 2
+        plain = dims["kernel_height"] == 3 and not strided
+        assert (work.height, work.width) == (
+            (dims["out_height"], dims["out_width"]) if plain else (0, 0)
+        )
+
+
+def test_a_scan_tells_its_algorithm() -> None:
+    """A GPU has other kernels for a selective scan than for a chunked one."""
+    algorithms = {
+        work.function
+        for model in ("mamba-130m", "mamba2-130m")
+        for work in works(model, prefill(1, 256)).values()
+        if work.kind == "scan"
+    }
+    assert algorithms == {"selective", "ssd"}

@@ -92,15 +92,15 @@ def test_batched_products(m: int, n: int, k: int, batch: int, name: str) -> None
 def test_convolutions(
     images: int, channels: int, filters: int, side: int, width: int, name: str
 ) -> None:
-    """Winograd's where the filter is 3 x 3, if it is faster."""
-    row = {
+    """Winograd's where the filter is 3 x 3, if it is faster, in fp32."""
+    row: dict[str, Any] = {
         **BASE, "op": "conv", "batch": images, "c_in": channels, "c_out": filters, "kh": width,
         "kw": width, "h_in": side, "w_in": side, "stride_h": 1, "stride_w": 1,
         "pad_h": width // 2, "pad_w": width // 2,
     }  # fmt: skip
-    function = "3x3" if width == 3 else ""
-    work = convolved(images, channels, filters, side, width, function)
-    assert tabled(row, name) == component(work, name)
+    for dtype, bits in (("fp16", 16), ("fp32", 32)):
+        work = convolved(images, channels, filters, side, width, width == 3, dtype, bits)
+        assert tabled(row | {"dtype": dtype}, name) == component(work, name)
 
 
 @given(

@@ -59,7 +59,7 @@ def flat(data: Any, path: str = "") -> dict[str, Any]:
         return {
             k: v for key, value in data.items() for k, v in flat(value, f"{path}/{key}").items()
         }
-    return {path: data}
+    return {} if data is None else {path: data}
 
 
 def boards_of(one: Calibration) -> dict[str, list[str]]:
