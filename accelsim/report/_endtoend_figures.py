@@ -10,8 +10,9 @@ import numpy as np
 
 from accelsim.measure.compare.scores import WITHIN
 from accelsim.report._measured_figures import (
-    DOTS_PER_INCH,
+    Series,
     decades,
+    error_strips,
     gpu_legend,
     house_style,
     panel_grid,
@@ -30,7 +31,6 @@ _OURS: Final = "#0072B2"
 _ROOFLINE: Final = "#B0B0B0"
 _THEIRS: Final = "#D55E00"
 _FEWEST: Final = 2  # rows of a panel
-_LEAST: Final = 0.5  # per cent; smaller errors are drawn there
 
 
 def parity_figure(test: pd.DataFrame, file: Path) -> Path | None:
@@ -105,47 +105,13 @@ def error_figure(lines: Sequence[Mapping[str, Any]], file: Path) -> Path | None:
     Path or None
         The file; None if no line has a test row.
     """
-    import matplotlib.ticker as ticker
-    from matplotlib.figure import Figure
-
     shown = [line for line in lines if line["test"]["rows"]]
-    if not shown:
-        return None
-    with house_style():
-        size = (6.5, 0.16 * len(shown) + 1.1)
-        figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
-        panel = figure.subplots()
-        place = np.arange(len(shown))[::-1]
-        for label, colour, marker, values in (
-            ("roofline", _ROOFLINE, "<", [ln["baselines"]["roofline"]["mape"] for ln in shown]),
-            (
-                "the source's own predictor",
-                _THEIRS,
-                "s",
-                [ln["published"]["mape"] for ln in shown],
-            ),
-            ("accelsim", _OURS, "o", [ln["test"]["mape"] for ln in shown]),
-        ):
-            errors = np.maximum(100 * np.array(values), _LEAST)
-            panel.scatter(
-                errors, place, s=20, color=colour, marker=marker, label=label,
-                zorder=3 if label == "accelsim" else 2,
-            )  # fmt: skip
-        panel.set_xscale("log")
-        panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
-        panel.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-        panel.xaxis.set_minor_formatter(ticker.NullFormatter())
-        names = [f"{line['kind']}, {line['gpu']}, {line['source']}" for line in shown]
-        panel.set_yticks(place, names, fontsize=6)
-        panel.set_ylim(-0.8, len(shown) - 0.2)
-        panel.tick_params(axis="y", length=0)
-        panel.set_xlabel(f"MAPE on test rows (%), at least {_LEAST:g}")
-        for i in range(1, len(shown)):
-            if shown[i]["kind"] != shown[i - 1]["kind"]:
-                panel.axhline(place[i] + 0.5, color=_LINE, linewidth=0.4)
-        figure.legend(
-            *panel.get_legend_handles_labels(), loc="outside upper left", ncols=3,
-            handletextpad=0.3, columnspacing=1.2, borderpad=0.1,
-        )  # fmt: skip
-        figure.savefig(file, metadata={"Software": None})
-    return file
+    roofline = [line["baselines"]["roofline"]["mape"] for line in shown]
+    theirs = [line["published"]["mape"] for line in shown]
+    series = (
+        Series("roofline", _ROOFLINE, "<", roofline),
+        Series("the source's own predictor", _THEIRS, "s", theirs),
+        Series("accelsim", _OURS, "o", [line["test"]["mape"] for line in shown]),
+    )
+    names = [f"{line['kind']}, {line['gpu']}, {line['source']}" for line in shown]
+    return error_strips(names, [line["kind"] for line in shown], series, file)

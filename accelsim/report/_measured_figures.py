@@ -6,6 +6,7 @@ Files are the same bytes whenever the comparison is the same.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from accelsim.measure.compare.comparison import Comparison
 
 __all__ = [
-    "DOTS_PER_INCH", "decades", "error_figure", "gpu_legend", "house_style", "panel_grid",
-    "parity_figure",
+    "Series", "decades", "error_figure", "error_strips", "gpu_legend", "house_style",
+    "panel_grid", "parity_figure",
 ]  # fmt: skip
 
 DENSE: Final = 5000
@@ -45,6 +46,7 @@ _BASELINES: Final[Mapping[str, tuple[str, str, str]]] = {
     "floor_efficiency": ("floor + efficiency", "#D55E00", "s"),
 }
 _OURS: Final = "#0072B2"
+_LEAST: Final = 0.2  # per cent; smaller errors are drawn there
 
 _Rows = NDArray[np.int64]
 
@@ -111,36 +113,74 @@ def error_figure(lines: Sequence[Mapping[str, Any]], file: Path) -> Path | None:
     Path or None
         The file; None if no line has a test row.
     """
-    import matplotlib.ticker as ticker
-
     shown = [line for line in lines if line["test"]["rows"]]
-    if not shown:
-        return None
+    series = [
+        Series(label, colour, marker, [line["baselines"][name]["mape"] for line in shown])
+        for name, (label, colour, marker) in _BASELINES.items()
+    ]
+    series.append(Series("accelsim", _OURS, "o", [line["test"]["mape"] for line in shown]))
+    names = [_line_name(line) for line in shown]
+    return error_strips(names, [line["class"] for line in shown], series, file)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Errors of one predictor, a share of one per line; `colour` and `marker` as matplotlib's."""
+
+    label: str
+    colour: str
+    marker: str
+    errors: Sequence[float]
+
+
+def error_strips(
+    names: Sequence[str], groups: Sequence[str], series: Sequence[Series], file: Path
+) -> Path | None:
+    """Draw errors of several predictors, one line of marks per name; write a PNG.
+
+    Parameters
+    ----------
+    names : sequence of str
+        What each line is.
+    groups : sequence of str
+        Group of each line; a rule divides them.
+    series : sequence of Series
+        The predictors; the last is drawn above the others.
+    file : Path
+        Where to.
+
+    Returns
+    -------
+    Path or None
+        The file; None without names.
+    """
+    import matplotlib.ticker as ticker
     from matplotlib.figure import Figure
 
+    if not names:
+        return None
     with house_style():
-        height = 0.16 * len(shown) + 1.1
+        height = 0.16 * len(names) + 1.1
         figure = Figure(figsize=(6.5, height), dpi=DOTS_PER_INCH, layout="constrained")
         panel = figure.subplots()
-        place = np.arange(len(shown))[::-1]
-        for name, (label, colour, marker) in _BASELINES.items():
-            errors = 100 * np.array([line["baselines"][name]["mape"] for line in shown])
-            panel.scatter(errors, place, s=14, color=colour, marker=marker, label=label, zorder=2)
-        ours = 100 * np.array([line["test"]["mape"] for line in shown])
-        panel.scatter(
-            ours, place, s=24, color=_OURS, marker="o", edgecolors="black", linewidths=0.5,
-            label="accelsim", zorder=3,
-        )  # fmt: skip
+        place = np.arange(len(names))[::-1]
+        for order, one in enumerate(series):
+            last = order == len(series) - 1
+            panel.scatter(
+                np.maximum(100 * np.array(one.errors, dtype=np.float64), _LEAST), place,
+                s=24 if last else 14, color=one.colour, marker=one.marker, label=one.label,
+                edgecolors="black" if last else "none", linewidths=0.5, zorder=2 + last,
+            )  # fmt: skip
         panel.set_xscale("log")
         panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
         panel.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
         panel.xaxis.set_minor_formatter(ticker.NullFormatter())
-        panel.set_yticks(place, [_line_name(line) for line in shown], fontsize=6)
-        panel.set_ylim(-0.8, len(shown) - 0.2)
+        panel.set_yticks(place, list(names), fontsize=6)
+        panel.set_ylim(-0.8, len(names) - 0.2)
         panel.tick_params(axis="y", length=0)
-        panel.set_xlabel("MAPE on test rows (%)")
-        for i in range(1, len(shown)):
-            if shown[i]["class"] != shown[i - 1]["class"]:
+        panel.set_xlabel(f"MAPE on test rows (%), at least {_LEAST:g}")
+        for i in range(1, len(names)):
+            if groups[i] != groups[i - 1]:
                 panel.axhline(place[i] + 0.5, color=_LINE, linewidth=0.4)
         figure.legend(
             *panel.get_legend_handles_labels(), loc="outside upper left", ncols=4,

@@ -5,7 +5,6 @@ Everything but the date in the page's first line is the same whenever the rows a
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -17,7 +16,7 @@ from accelsim.measure.endtoend.launch import LAUNCH
 from accelsim.measure.endtoend.scores import tested
 from accelsim.report._endtoend_figures import error_figure, parity_figure
 from accelsim.report._measured_page import markdown_table, percent
-from accelsim.report.measured import without_nan, write_rows
+from accelsim.report.measured import write_report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,13 +53,11 @@ def write_endtoend(
         parity_figure(tested(found), folder / "parity.png"),
         error_figure(summary["table"], folder / "errors.png"),
     ]
-    drawn = [figure for figure in figures if figure is not None]
-    page, data = folder / "report.md", folder / "summary.json"
-    names = [figure.name for figure in drawn]
-    page.write_text(endtoend_page(summary, command, names), encoding="utf-8")
-    text = json.dumps(without_nan(summary), indent=1, ensure_ascii=False)
-    data.write_text(text + "\n", encoding="utf-8")
-    return [page, data, *drawn, write_rows(found, folder)]
+
+    def page(names: Sequence[str]) -> str:
+        return endtoend_page(summary, command, names)
+
+    return write_report(page, summary, figures, found, folder)
 
 
 def endtoend_page(summary: Mapping[str, Any], command: str, figures: Sequence[str] = ()) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from accelsim.measure.compare.comparison import Comparison
 
-__all__ = ["errors_table", "without_nan", "write_measured", "write_rows"]
+__all__ = ["errors_table", "write_measured", "write_report"]
 
 _KEPT: Final = (
     "source", "gpu", "dtype", "op", "subop", "impl", "timing", "flag", "notes", "m", "n", "k",
@@ -64,14 +64,38 @@ def write_measured(
         parity_figure(found, folder / "ratio.png", ratio=True),
         error_figure(summary["table"], folder / "errors.png"),
     ]
+
+    def page(names: Sequence[str]) -> str:
+        return report_page(summary, command, names)
+
+    return write_report(page, summary, figures, errors_table(found), folder)
+
+
+def write_report(
+    page: Callable[[Sequence[str]], str], summary: Mapping[str, Any],
+    figures: Sequence[Path | None], rows: pd.DataFrame, folder: Path,
+) -> list[Path]:  # fmt: skip
+    """Write ``report.md``, ``summary.json`` and all rows beside figures that are drawn already.
+
+    Parameters
+    ----------
+    page : callable
+        From the figures' names to Markdown.
+    summary : mapping
+        What becomes the JSON file.
+    figures : sequence of Path or None
+        The figures; None for one that would be empty.
+    rows : pandas.DataFrame
+        All rows.
+    folder : Path
+        Where to.
+    """
     drawn = [figure for figure in figures if figure is not None]
-    page, data = folder / "report.md", folder / "summary.json"
-    page.write_text(
-        report_page(summary, command, [figure.name for figure in drawn]), encoding="utf-8"
-    )
-    text = json.dumps(without_nan(summary), indent=1, ensure_ascii=False)
-    data.write_text(text + "\n", encoding="utf-8")
-    return [page, data, *drawn, write_rows(errors_table(found), folder)]
+    text, data = folder / "report.md", folder / "summary.json"
+    text.write_text(page([figure.name for figure in drawn]), encoding="utf-8")
+    plain = json.dumps(_without_nan(summary), indent=1, ensure_ascii=False)
+    data.write_text(plain + "\n", encoding="utf-8")
+    return [text, data, *drawn, _write_rows(rows, folder)]
 
 
 def errors_table(found: Comparison) -> pd.DataFrame:
@@ -97,7 +121,7 @@ def _blank(column: pd.Series[Any]) -> bool:
     return bool(missing.all())
 
 
-def write_rows(table: pd.DataFrame, folder: Path) -> Path:
+def _write_rows(table: pd.DataFrame, folder: Path) -> Path:
     """Write ``errors.parquet``, or ``errors.csv.gz`` without pyarrow; return the file."""
     try:
         import pyarrow  # noqa: F401
@@ -112,10 +136,10 @@ def write_rows(table: pd.DataFrame, folder: Path) -> Path:
     return file
 
 
-def without_nan(value: Any) -> Any:
+def _without_nan(value: Any) -> Any:
     """Return data in which NaN is None, as JSON has no NaN."""
     if isinstance(value, Mapping):
-        return {key: without_nan(item) for key, item in value.items()}
+        return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [without_nan(item) for item in value]
+        return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
