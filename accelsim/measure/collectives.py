@@ -22,16 +22,10 @@ from accelsim.cost.link import AlphaBetaLink, course
 from accelsim.errors import AccelsimError, ConfigError, MissingExtraError
 from accelsim.measure.fit import Score, score
 from accelsim.measure.link_fit import Collectives, fit_link, free_figures, predicted_s
+from accelsim.measure.split import COLLECTIVES, even_octaves
 
-__all__ = ["CAMPAIGNS", "Campaign", "Fit", "Link", "fit", "main", "read_collectives", "split"]
+__all__ = ["CAMPAIGNS", "Campaign", "Fit", "Link", "fit", "main", "read_collectives"]
 
-_PATTERNS: Final = {
-    "allreduce": "all_reduce",
-    "allgather": "all_gather",
-    "reducescatter": "reduce_scatter",
-    "alltoall": "all_to_all",
-    "send_recv": "transfer",
-}
 _LONG: Final = 16 * 2**20  # bytes from which the bandwidth and not the start decides
 
 
@@ -129,11 +123,9 @@ CAMPAIGNS: Final = (
     ),
     Link(
         "pcie3_x16",
-        (),
-        (
-            Campaign("M40", "deepbench", {"op": "allreduce"}, "", (2, 4, 8)),
-            Campaign("TITANX-Maxwell", "deepbench", {"op": "allreduce"}, "", (2, 4, 8)),
-        ),
+        (Campaign("M40", "deepbench", {"op": "allreduce"}, "", (2, 4, 8)),),
+        (Campaign("TITANX-Maxwell", "deepbench", {"op": "allreduce"}, "", (2, 4, 8)),),
+        protocols=(1,),
     ),
 )
 """Shipped links with measurements.  Left out: A40 transfers (5 GB/s: the host had no peer access),
@@ -171,7 +163,7 @@ def read_collectives(path: Path, campaign: Campaign) -> Collectives:
     equal = {"gpu": campaign.gpu, "source": campaign.source, **campaign.equal}
     columns = ["op", "bytes", "n_devices", "latency_us", "notes", *campaign.equal]
     filters: list[tuple[str, str, Any]] = [(name, "==", value) for name, value in equal.items()]
-    filters.append(("op", "in", list(_PATTERNS)))
+    filters.append(("op", "in", list(COLLECTIVES)))
     try:
         table = pd.read_parquet(path, columns=list(dict.fromkeys(columns)), filters=filters)
     except ImportError:
@@ -184,18 +176,11 @@ def read_collectives(path: Path, campaign: Campaign) -> Collectives:
     keys = [table["op"].astype(str), table["bytes"], table["n_devices"]]
     median = table["latency_us"].groupby(keys).median().reset_index()
     return Collectives(
-        median["op"].map(_PATTERNS).to_numpy(np.str_),
+        median["op"].map(COLLECTIVES).to_numpy(np.str_),
         median["bytes"].to_numpy(np.int64),
         median["n_devices"].to_numpy(np.int64),
         median["latency_us"].to_numpy(np.float64) * 1e-6,
     )
-
-
-def split(rows: Collectives) -> NDArray[np.bool_]:
-    """Return which rows are fitted: sizes in even octaves, of which 1 to 2 KiB is one."""
-    octave = np.floor(np.log2(rows.size_bytes)).astype(np.int64)
-    even: NDArray[np.bool_] = octave % 2 == 0
-    return even
 
 
 def fit(link: Link, data: Path) -> Fit:
@@ -213,10 +198,10 @@ def fit(link: Link, data: Path) -> Fit:
     train = None
     if link.fitted:
         rows = _together([read_collectives(data, campaign) for campaign in link.fitted])
-        train = rows.where(split(rows))
+        train = rows.where(even_octaves(rows.size_bytes))
         one = fit_link(one, train, link.protocols)
         sets["even octaves, fitted"] = train
-        test = rows.where(~split(rows))
+        test = rows.where(~even_octaves(rows.size_bytes))
         sets["odd octaves"] = test
         for pattern in np.unique(test.pattern).tolist():
             sets[f"odd octaves, {pattern}"] = test.where(test.pattern == pattern)

@@ -17,7 +17,9 @@ from accelsim.cost.gpu import Gpu
 from accelsim.measure import kernels
 from accelsim.measure.gpus import board, boards
 from accelsim.measure.kernels import FORMATS, VECTORS, Seconds
+from accelsim.measure.links import collective_s
 from accelsim.measure.rows import MODELLED, groups
+from accelsim.measure.split import COLLECTIVES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,11 +29,6 @@ __all__ = ["Prediction", "campaigns", "clock_s", "part_s", "predict"]
 _REASONS: Final[Mapping[str, str]] = {
     "rnn": "recurrent networks are not modelled",
     "sampler": "sampling is not modelled",
-    "allreduce": "a collective: see `python -m accelsim.measure.collectives`",
-    "allgather": "a collective: see `python -m accelsim.measure.collectives`",
-    "reducescatter": "a collective: see `python -m accelsim.measure.collectives`",
-    "alltoall": "a collective: see `python -m accelsim.measure.collectives`",
-    "send_recv": "a collective: see `python -m accelsim.measure.collectives`",
 }
 
 
@@ -104,6 +101,10 @@ def predict(
         chosen_clock = _clock_of(known, gpu_name, source)
         for (op, dtype, variant), inner in groups(part).items():
             here = rows[inner]
+            if op in COLLECTIVES:
+                seconds, reason[here] = collective_s(part.iloc[inner], gpu_name)
+                kernel[here] = seconds * 1e6
+                continue
             told = _refusal(op, dtype, gpu)
             if told:
                 reason[here] = told

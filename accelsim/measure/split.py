@@ -15,13 +15,22 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FAMILIES", "TRAIN_MODELS", "families", "split"]
+__all__ = ["COLLECTIVES", "FAMILIES", "TRAIN_MODELS", "even_octaves", "families", "split"]
 
 TRAIN_MODELS: Final = (
     "meta-llama/Llama-2-7b-hf", "meta-llama/Llama-2-70b-hf", "microsoft/phi-2",
     "meta-llama/Meta-Llama-3-8B",
 )  # fmt: skip
 """Models whose layers are fitted where a campaign names its models; the rest tests."""
+
+COLLECTIVES: Final[Mapping[str, str]] = {
+    "allreduce": "all_reduce",
+    "allgather": "all_gather",
+    "reducescatter": "reduce_scatter",
+    "alltoall": "all_to_all",
+    "send_recv": "transfer",
+}
+"""Operator of the tables -> pattern of a link."""
 
 FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "gemm": ("n", "k"),
@@ -33,11 +42,7 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "rope": ("heads", "kv_heads", "head_dim"),
     "moe": ("hidden", "inter", "experts", "topk"),
     "rnn": ("hidden",),
-    "allreduce": ("n_devices",),
-    "allgather": ("n_devices",),
-    "reducescatter": ("n_devices",),
-    "alltoall": ("n_devices",),
-    "send_recv": ("n_devices",),
+    **dict.fromkeys(COLLECTIVES, ("bytes",)),
 }
 """Operator -> the sizes that name its shape family; what is not among them is swept."""
 
@@ -48,8 +53,8 @@ _OWN_TEST: Final = "test"  # what a campaign with a split of its own notes besid
 _RULE: Final = (
     "whole shape families: gemm by weight matrix (n, k), attention by (heads, kv_heads, head_dim),"
     " MoE by (hidden, inter, experts, topk), bmm and convolution by their sizes, vector operators"
-    " by width, collectives by number of devices; a hash of those sizes, the same on every GPU and"
-    " number format, picks a third to test"
+    " by width; a hash of those sizes, the same on every GPU and number format, picks a third to"
+    " test; of collectives the sizes in odd octaves of bytes are tested"
 )
 _MODELS: Final = f"by model where the campaign names those fitted on ({', '.join(TRAIN_MODELS)})"
 _OWN: Final = "families that a campaign itself notes as `test` are tested"
@@ -90,11 +95,28 @@ def split(table: pd.DataFrame) -> tuple[NDArray[np.bool_], str]:
     if by_model.any():
         rules.insert(0, _MODELS)
         fitted = np.where(by_model, _any(trained, family), fitted)
+    numbers, ops = _codes(table, "op")
+    link = np.isin(np.array(ops), list(COLLECTIVES))[numbers]
+    if link.any() and "bytes" in table:
+        size = table["bytes"].to_numpy(np.float64, na_value=np.nan)
+        fitted = np.where(link, even_octaves(np.where(link, size, 1.0)), fitted)
     tested = np.array([name == _OWN_TEST for name in models], dtype=bool)[names]
     if tested.any():
         rules.append(_OWN)
         fitted &= ~_any(tested, family)
     return fitted, "; ".join(rules)
+
+
+def even_octaves(size_bytes: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which sizes are in even octaves, of which 1 to 2 KiB is one; False for NaN.
+
+    Examples
+    --------
+    >>> even_octaves(np.array([1024, 2047, 2048])).tolist()
+    [True, True, False]
+    """
+    even: NDArray[np.bool_] = np.floor(np.log2(np.maximum(size_bytes, 1))) % 2 == 0
+    return even
 
 
 def families(table: pd.DataFrame) -> NDArray[np.uint64]:

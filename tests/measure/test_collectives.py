@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from accelsim.config import library, load_spec
 from accelsim.cost.link import AlphaBetaLink
 from accelsim.errors import ConfigError
-from accelsim.measure.collectives import CAMPAIGNS, Campaign, fit, read_collectives, split
+from accelsim.measure.collectives import CAMPAIGNS, Campaign, fit, read_collectives
 from accelsim.measure.link_fit import (
     Collectives,
     _times_of,
@@ -18,6 +19,7 @@ from accelsim.measure.link_fit import (
     free_figures,
     predicted_s,
 )
+from accelsim.measure.split import even_octaves, split
 from tests.reference import reference_file
 
 LINKS = sorted({link.name for link in CAMPAIGNS})
@@ -71,10 +73,11 @@ def test_what_is_zero_or_of_a_data_sheet_stays() -> None:
 
 
 def test_the_split_parts_octaves() -> None:
-    """1 to 2 KiB is fitted, 2 to 4 KiB is not."""
+    """1 to 2 KiB is fitted, 2 to 4 KiB is not, in tables as in the fits of links."""
     sizes = np.array([1024, 2047, 2048, 4095, 4096])
-    rows = Collectives(np.array(["transfer"] * 5), sizes, np.full(5, 2), np.ones(5))
-    assert split(rows).tolist() == [True, True, False, False, True]
+    assert even_octaves(sizes).tolist() == [True, True, False, False, True]
+    table = pd.DataFrame({"source": "lab", "op": "allreduce", "notes": "", "bytes": sizes})
+    assert split(table)[0].tolist() == [True, True, False, False, True]
 
 
 def test_serving_engines_fall_back_to_the_shipped_nccl() -> None:

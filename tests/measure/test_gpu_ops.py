@@ -95,7 +95,7 @@ def test_attention_and_experts_are_predicted() -> None:
     ("change", "reason"),
     [
         ({"gpu": "Gaudi2"}, "no component file"),
-        ({"op": "allreduce"}, "a collective"),
+        ({"op": "allreduce"}, "tell its sizes"),
         ({"op": "sampler"}, "sampling is not modelled"),
         ({"dtype": "posit8"}, "number format"),
         ({"flag": "cache_resident"}, "last-level cache"),

@@ -14,16 +14,21 @@ from numpy.typing import NDArray
 
 from accelsim.measure.compare.table import row_groups
 from accelsim.measure.gpus import board, boards
+from accelsim.measure.split import COLLECTIVES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "APART", "CLASSES", "COMPUTE", "LAUNCH", "LINK", "MEMORY", "STRATA", "UNKNOWN", "classes",
-    "floors_us", "roofline_us", "strata",
+    "APART", "CLASSES", "COMPUTE", "LAUNCH", "LINK", "LINKS", "MEMORY", "STRATA", "UNKNOWN",
+    "classes", "floors_us", "roofline_us", "strata",
 ]  # fmt: skip
 
+LINKS: Final = "collective"
+"""Class of collectives, which are of links and no kernels."""
+
 CLASSES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(COLLECTIVES, LINKS),
     "gemm": "gemm",
     "bmm": "bmm",
     "conv": "convolution",
@@ -41,11 +46,6 @@ CLASSES: Final[Mapping[str, str]] = {
     "embedding": "embedding",
     "rnn": "recurrent",
     "sampler": "sampling",
-    "allreduce": "collective",
-    "allgather": "collective",
-    "reducescatter": "collective",
-    "alltoall": "collective",
-    "send_recv": "collective",
 }
 """Operator of a table -> class it is scored in; one that is not listed is its own class."""
 
@@ -98,7 +98,7 @@ def roofline_us(table: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.fl
     vector = np.isin(kind, list(_VECTOR))
     flops = np.where(vector & np.isnan(flops) & ~np.isnan(moved), 0.0, flops)
     peak, rate, bandwidth = _datasheet(table)
-    link = kind == "collective"
+    link = kind == LINKS
     compute = np.where(link, np.nan, flops / np.where(vector, rate, peak))
     memory = np.where(link, np.nan, moved / bandwidth)
     return compute * 1e6, memory * 1e6
@@ -118,10 +118,10 @@ def strata(
     """
     found = np.where(compute_us > memory_us, COMPUTE, MEMORY).astype(object)
     found[np.isnan(compute_us) | np.isnan(memory_us)] = UNKNOWN
-    found[classes(table) == "collective"] = LINK
     latency = table["latency_us"].to_numpy()
     busy = np.fmax(compute_us, memory_us) > latency / 2  # False without a datasheet time
     found[(latency < _LAUNCH_BOUND * floor_us) & ~busy] = LAUNCH
+    found[classes(table) == LINKS] = LINK
     return found
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from accelsim.measure.compare.baselines import BASELINES
 from accelsim.measure.compare.causes import CAUSES, why
-from accelsim.measure.compare.classes import APART, STRATA
+from accelsim.measure.compare.classes import APART, LINKS, STRATA
 from accelsim.measure.compare.comparison import Comparison
 from accelsim.measure.compare.scores import WITHIN, score
 from accelsim.measure.compare.table import DIMENSIONS
@@ -55,7 +55,8 @@ def summary(found: Comparison, file: str | Path = "") -> dict[str, Any]:
     -----
     The headline is a macro-average: the mean over cells of (GPU, class) of a cell's error on test
     rows, so that a campaign of many rows counts no more than a small one. Each baseline stands
-    beside accelsim's figure for the very rows that the baseline has.
+    beside accelsim's figure for the very rows that the baseline has.  Collectives have a stratum
+    of their own and are not in the headline.
     """
     refused = found.reason[~found.modelled]
     cells = _cells(found, ("gpu", "source"), found.modelled)
@@ -213,8 +214,9 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _headline(found: Comparison) -> dict[str, Any]:
-    whole = _macro(found, found.tested)
-    whole["fit_mape"] = _macro(found, found.scored & found.fitted)["mape"]
+    kernels = found.kind != LINKS  # collectives have no roofline to stand beside
+    whole = _macro(found, found.tested & kernels)
+    whole["fit_mape"] = _macro(found, found.scored & found.fitted & kernels)["mape"]
     present = [name for name in STRATA if (found.stratum[found.tested] == name).any()]
     whole["strata"] = {
         name: _macro(found, found.tested & (found.stratum == name)) for name in present

@@ -7,14 +7,13 @@ from functools import cache
 from typing import Final
 
 from accelsim import arch as architectures
-from accelsim.arch import ArchitectureSpec, main_memory
-from accelsim.config import library
-from accelsim.cost.gpu import Gpu
+from accelsim.arch import ArchitectureSpec
 from accelsim.measure.endtoend.launch import ATTENTION, LAUNCH
+from accelsim.measure.gpus import architecture_name, gpu_unit
 from accelsim.measure.predict import campaigns
 from accelsim.measure.shipped import file_of
 
-__all__ = ["SESSIONS", "architecture_name", "architecture_of", "gpu_unit"]
+__all__ = ["SESSIONS", "architecture_of"]
 
 SESSIONS: Final[Mapping[tuple[str, str], float]] = {("T4", "neusight"): 1.23}
 """(Board, campaign) -> speed of products in the run of the whole models, over the run in which the
@@ -24,55 +23,6 @@ NeuSight measured products on T4 (70 W) in two runs: 4,095 rows noted ``train``,
 scalars are fitted, reach 38 % of the peak, 997 rows noted ``test`` 48 %, at equal alignment, and
 the models' own products as much.  The figure is the median of predicted over measured of the
 ``test`` products above 4 GFLOP (batched ones give 1.22); no whole model entered it."""
-
-
-def gpu_unit(architecture: ArchitectureSpec) -> tuple[str, Gpu] | None:
-    """Return name and description of an architecture's GPU; None where it has none."""
-    for name, unit in architecture.device.units.items():
-        if isinstance(unit, Gpu):
-            return name, unit
-    return None
-
-
-@cache
-def _known() -> Mapping[str, tuple[Gpu, float]]:
-    """Return architecture name -> its GPU and memory bandwidth, of the shipped GPU files."""
-    found: dict[str, tuple[Gpu, float]] = {}
-    for path in sorted((library.library_root() / "arch" / "gpu").glob("*.yaml")):
-        loaded = architectures.load(path.stem)
-        unit = gpu_unit(loaded)
-        if unit is not None:
-            found[path.stem] = (unit[1], main_memory(loaded).peak_bandwidth())
-    return found
-
-
-@cache
-def architecture_name(board: str) -> str:
-    """Return the architecture of a board; empty where none is shipped.
-
-    Of several architectures with the board's GPU the one of its name is taken, else the one with
-    the memory bandwidth of the board.
-
-    Examples
-    --------
-    >>> architecture_name("A100-SXM4-80GB"), architecture_name("abacus")
-    ('a100-80gb', '')
-    """
-    plain = _plain(board)
-    alike = {
-        name: abs(bandwidth / gpu.boards[board].bandwidth_bytes_per_s - 1)
-        for name, (gpu, bandwidth) in _known().items()
-        if board in gpu.boards
-    }
-    same = [name for name in alike if _plain(name) == plain]
-    if same:
-        return same[0]
-    close = {name: off for name, off in alike.items() if off < 0.01}
-    return min(close, key=lambda name: (close[name], name)) if close else ""
-
-
-def _plain(name: str) -> str:
-    return "".join(c for c in name.lower() if c.isalnum())
 
 
 @cache

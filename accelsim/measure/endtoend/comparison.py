@@ -10,10 +10,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from accelsim.errors import AccelsimError, InfeasibleError
-from accelsim.measure.endtoend.boards import architecture_name
 from accelsim.measure.endtoend.launch import LAUNCH
 from accelsim.measure.endtoend.recipe import Recipe, Simulation, simulate
 from accelsim.measure.endtoend.rows import Row, measured_ms
+from accelsim.measure.gpus import architecture_name
 
 if TYPE_CHECKING:
     import pandas as pd

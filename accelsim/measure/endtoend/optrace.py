@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from accelsim.errors import ConfigError, Location
-from accelsim.measure.endtoend.boards import architecture_name
 from accelsim.measure.endtoend.comparison import recipe_of
 from accelsim.measure.endtoend.recipe import Recipe, simulate
 from accelsim.measure.endtoend.rows import Row
+from accelsim.measure.gpus import architecture_name
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,15 +25,11 @@ from accelsim.measure.endtoend import (
     simulate,
     summary,
 )
-from accelsim.measure.endtoend.boards import (
-    SESSIONS,
-    architecture_name,
-    architecture_of,
-    gpu_unit,
-)
+from accelsim.measure.endtoend.boards import SESSIONS, architecture_of
 from accelsim.measure.endtoend.comparison import kind_of
 from accelsim.measure.endtoend.launch import ATTENTION, LAUNCH
 from accelsim.measure.endtoend.scores import rank_within
+from accelsim.measure.gpus import architecture_name, gpu_unit
 from accelsim.measure.predict import predict
 from accelsim.workload.transforms.eager import Eager
 from tests.reference import reference_file
