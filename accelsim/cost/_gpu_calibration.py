@@ -6,7 +6,7 @@ model differ by 16 % on the same product.  ``accelsim calibrate`` writes them.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -54,6 +54,8 @@ class ProductScalars(Spec):
     """Power that products at the boost clock would draw, per TFLOP/s of peak, for boards that
     nobody measured: where it is given the sustained clock is the cube root of the board's power
     limit over it, since power goes with frequency and the square of voltage."""
+    combine_s: Seconds
+    """Fixed time of the kernel that adds the parts of a split reduction."""
     camping: Nonnegative
     """Extra compute time when the rows of one operand start in the same memory channels, a
     multiple of 1 KiB apart; none at an odd multiple of 128 bytes."""
@@ -86,6 +88,9 @@ class FormatScalars(Spec):
     converted on the way, or kernels are less tuned."""
     start_s: Seconds
     """Further fixed time: the kernel that quantises activations or scales results."""
+    tiles: Literal["library", "rows", "fixed"] = "library"
+    """Output tiles: the vendor library's; of 16 to 128 rows by the tokens; or of 128 x 128 alone.
+    Only the first splits the reduction."""
 
 
 class GroupedScalars(Spec):

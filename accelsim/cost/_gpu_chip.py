@@ -198,7 +198,7 @@ class GpuChip(Unit):
             (
                 c.compute_efficiency * share, c.start_s + start, c.smoothness,
                 c.edge_elements * slower * wider, c.fill_elements * slower,
-                self.sustained_clock(c, name), c.camping,
+                self.sustained_clock(c, name), c.combine_s, c.camping,
             ),
         )  # fmt: skip
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from accelsim.cost._gpu_product import matmul
+from accelsim.cost._gpu_product import MOST_SPLITS, matmul
 from accelsim.jit import kernel
 
 __all__ = ["convolution"]
@@ -23,7 +23,7 @@ def convolution(
     memory_a: float, memory_b: float, memory_c: float, fast: bool, tiles: Any, batched: Any,
     sms: int, peak: float, l2: float, implicit: float, winograd: float, winograd_4x4: float,
     fill: float, bandwidth: float,
-    efficiency: float, start: float, p: float, edge: float, clock: float,
+    efficiency: float, start: float, p: float, edge: float, clock: float, combine: float,
 ) -> tuple[float, int, int, int, int, float, float, float, float]:  # fmt: skip
     """Time of a convolution by its fastest algorithm.
 
@@ -43,7 +43,7 @@ def convolution(
         The library's output tiles of products, and of batches of them.
     implicit, winograd, winograd_4x4, fill : float
         Calibration; see `_gpu_calibration.ConvolutionScalars`.
-    sms, peak, l2, bandwidth, efficiency, start, p, edge, clock
+    sms, peak, l2, bandwidth, efficiency, start, p, edge, clock, combine
         As in `_gpu_product.matmul`.
 
     Returns
@@ -66,16 +66,16 @@ def convolution(
     shelf = tiles if groups == 1 else batched
     best = matmul(
         groups, images * height * width, n, k, bytes_a, bytes_b, bytes_c,
-        memory_a, memory_b, memory_c, shelf, sms, peak, l2, bandwidth,
-        min(1.0, efficiency * implicit), start, p, edge, fill, clock, 0.0,
+        memory_a, memory_b, memory_c, shelf, MOST_SPLITS, sms, peak, l2, bandwidth,
+        min(1.0, efficiency * implicit), start, p, edge, fill, clock, combine, 0.0,
     )  # fmt: skip
     time, side, channels = best[0], 1, k // TAPS
     if fast:
         rows = images * (-(-height // 2)) * (-(-width // 2))
         found = matmul(
             16, rows, n, channels, bytes_a, bytes_b, bytes_c, memory_a, memory_b * 16 / TAPS,
-            memory_c, batched, sms, peak, l2, bandwidth,
-            min(1.0, efficiency * winograd), start, p, edge, fill, clock, 0.0,
+            memory_c, batched, MOST_SPLITS, sms, peak, l2, bandwidth,
+            min(1.0, efficiency * winograd), start, p, edge, fill, clock, combine, 0.0,
         )  # fmt: skip
         if found[0] < time:
             best, time, side = found, found[0], 2
@@ -84,8 +84,8 @@ def convolution(
         outside, filters = 36.0 * rows * n * bytes_c, memory_b * 36 / TAPS
         found = matmul(
             36, rows, n, channels, bytes_a, bytes_b, bytes_c, inside, filters, outside, batched,
-            sms, peak, l2, bandwidth,
-            min(1.0, efficiency * winograd_4x4), start, p, edge, fill, clock, 0.0,
+            MOST_SPLITS, sms, peak, l2, bandwidth,
+            min(1.0, efficiency * winograd_4x4), start, p, edge, fill, clock, combine, 0.0,
         )  # fmt: skip
         around = memory_a + inside + memory_b + filters + outside + memory_c
         slower = found[0] + 2.0 * start + around / bandwidth

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from accelsim.jit import kernel
 
-__all__ = ["BATCHED_TILES", "GROUPED_TILES", "TILES", "grouped", "matmul", "smooth_max"]
+__all__ = [
+    "BATCHED_TILES",
+    "GROUPED_TILES",
+    "MOST_SPLITS",
+    "TILES",
+    "grouped",
+    "matmul",
+    "smooth_max",
+]
 
 Tiles = NDArray[np.int64]
 
@@ -32,6 +40,8 @@ TILES: Final[dict[str, Tiles]] = {
         (128, 128), (64, 128), (128, 64), (64, 64), (96, 96), (32, 64), (64, 32), (32, 32),
         (64, 192), (192, 64), (16, 64), (64, 16),
     ),
+    "rows": _tiles((16, 128), (32, 128), (64, 128), (128, 128)),
+    "fixed": _tiles((128, 128)),
 }  # fmt: skip
 """Output tiles of one thread block (rows, columns) by arithmetic.
 
@@ -39,7 +49,9 @@ TILES: Final[dict[str, Tiles]] = {
 products of vidur's fitted models (A100, A40) are predicted worse; a further ten, among them the
 16- and 32-row ones, make their error 0.3 points larger.  ``simt``: NVIDIA's sgemm kernels by
 their names in profiles; a ``ampere_sgemm_128x64_tn`` has 128 columns and 64 rows of a row-major
-result.  ``matrix``: AMD's Tensile (``MT128x64x16``).
+result.  ``matrix``: AMD's Tensile (``MT128x64x16``).  ``rows`` and ``fixed``: kernels of serving
+libraries for quantised formats (CUTLASS, Marlin), whose tiles follow the tokens or nothing; they
+split no reduction.
 """
 
 BATCHED_TILES: Final[dict[str, Tiles]] = {
@@ -58,6 +70,7 @@ GROUPED_TILES: Final = np.array([16, 32, 64, 128], dtype=np.int64)
 """Rows of the tiles of fused mixture-of-experts kernels (Triton, CUTLASS grouped GEMM)."""
 
 SPLITS = np.array([1, 2, 4, 8, 16])
+MOST_SPLITS: Final = 16
 SPLIT_K_MIN = 256  # a shorter reduction per thread block would be all prologue
 FRAGMENT = 16  # side of the register tile that a tensor-core instruction works on
 PARTIAL_BYTES = 8.0  # a partial sum is written and read again, in fp32
@@ -133,10 +146,10 @@ def _waves(blocks: float, sms: int, clock: float) -> float:
 @kernel
 def matmul(
     batch: int, m: int, n: int, k: int, bytes_a: float, bytes_b: float, bytes_c: float,
-    memory_a: float, memory_b: float, memory_c: float, tiles: Any,
+    memory_a: float, memory_b: float, memory_c: float, tiles: Any, most: int,
     sms: int, peak: float, l2: float, bandwidth: float,
     efficiency: float, start: float, p: float, edge: float, fill: float, clock: float,
-    camping: float,
+    combine: float, camping: float,
 ) -> tuple[float, int, int, int, float, float, float, float]:  # fmt: skip
     """Time of `batch` products C[m,n] = A[m,k] B[k,n], by the fastest tile and split of k.
 
@@ -150,13 +163,15 @@ def matmul(
         Compulsory bytes of each operand over the memory interface, all products together.
     tiles : ndarray of int64
         The library's output tiles, shape (tiles, 2): rows and columns.
+    most : int
+        Thread blocks among which the library splits a reduction, at most.
     sms : int
         Streaming multiprocessors.
     peak, bandwidth : float
         Datasheet rate (FLOP/s) and attainable memory bandwidth (byte/s).
     l2 : float
         L2 cache, bytes.
-    efficiency, start, p, edge, fill, clock, camping : float
+    efficiency, start, p, edge, fill, clock, combine, camping : float
         Calibration; see `_gpu_calibration.ProductScalars`.
 
     Returns
@@ -170,7 +185,8 @@ def matmul(
     t = t0 + (t_comp^p + t_mem^p)^(1/p);
     t_comp = max(ceil(x), x / clock) 2 tm tn (k/s + fill) (1 + edge (1/tm + 1/tn))
     (1 + camping (camped(k) + camped(n))) SMs / (peak efficiency) with x tiles per multiprocessor;
-    t_mem = bytes / bandwidth, with s > 1 partial sums written and read once.
+    t_mem = bytes / bandwidth, with s > 1 partial sums written and read once, and another kernel's
+    `combine` on top.
 
     References
     ----------
@@ -182,7 +198,7 @@ def matmul(
     rate = peak * efficiency / sms / slow
     for j in range(SPLITS.size):
         split = SPLITS[j]
-        if split > 1 and k < split * SPLIT_K_MIN:
+        if split > most or (split > 1 and k < split * SPLIT_K_MIN):
             break
         compute, tile_m, tile_n = np.inf, 0, 0
         for i in range(tiles.shape[0]):
@@ -193,12 +209,14 @@ def matmul(
                 compute, tile_m, tile_n = waves * block / rate, tm, tn
         partial = PARTIAL_BYTES * batch * m * n * split if split > 1 else 0.0
         time = smooth_max(compute, (compulsory + partial) / bandwidth, p)
+        time += combine if split > 1 else 0.0
         if time < best:
             best, best_m, best_n, best_split = time, tile_m, tile_n, split
             best_compute, best_partial = compute, partial
     again_a, again_b = _reread(m, n, k, bytes_a, bytes_b, best_m, best_n, sms, l2)
     moved = again_a * memory_a + again_b * memory_b + memory_c + best_partial
     time = start + smooth_max(best_compute, moved / bandwidth, p)
+    time += combine if best_split > 1 else 0.0
     rows, columns = -(-m // best_m), -(-n // best_n)
     output = batch * m * n * bytes_c
     from_l2 = batch * k * (columns * m * bytes_a + rows * n * bytes_b) + output + best_partial

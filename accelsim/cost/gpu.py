@@ -22,7 +22,7 @@ from accelsim.cost._gpu_attention import (
 from accelsim.cost._gpu_calibration import Calibration
 from accelsim.cost._gpu_chip import Board, Generation, GpuChip, GpuEnergy
 from accelsim.cost._gpu_convolution import convolution
-from accelsim.cost._gpu_product import FRAGMENT, grouped, matmul
+from accelsim.cost._gpu_product import FRAGMENT, MOST_SPLITS, TILES, grouped, matmul
 from accelsim.cost._gpu_vector import row_kernel, softmax_instructions, vector
 
 __all__ = ["COMPONENT", "Board", "Calibration", "Generation", "Gpu", "GpuEnergy"]
@@ -102,13 +102,17 @@ class Gpu(GpuChip):
         return self._matmul(work, attained)
 
     def _matmul(self, work: Work, attained: Attained) -> Estimate:
-        peak, share, scalars = self.product_scalars(work.dtype, quantised(work))
+        name = quantised(work)
+        peak, share, scalars = self.product_scalars(work.dtype, name)
+        extra = self.calibration.formats.get(name)
+        tiles, most = self.tiles(work.dtype, batched=work.batch > 1), MOST_SPLITS
+        if extra is not None and extra.tiles != "library" and work.batch == 1:
+            tiles, most = TILES[extra.tiles], 1
         bytes_b, held = work.bits_b / 8, work.weight_bytes + work.kv_bytes
         seconds, tm, tn, split, again_a, again_b, l2, shared = matmul(
             work.batch, work.m, work.n, work.k, work.bits_a / 8, bytes_b, work.bits_c / 8,
             work.input_bytes, held, work.output_bytes,
-            self.tiles(work.dtype, batched=work.batch > 1),
-            self.sms, peak, self.l2_bytes, attained(share), *scalars,
+            tiles, most, self.sms, peak, self.l2_bytes, attained(share), *scalars,
         )  # fmt: skip
         return self._estimate(
             work, seconds, 2 * work.macs / peak,
@@ -123,7 +127,7 @@ class Gpu(GpuChip):
         arithmetic = self.arithmetic(work.dtype)
         fill = c.fill_elements * self.against_reference(self.multiplied(work.dtype), arithmetic)[0]
         fast = work.height > 0 and arithmetic == "simt"
-        paced = (*scalars[:4], scalars[5])  # its own filling, and no camping
+        paced = (*scalars[:4], *scalars[5:7])  # its own filling, and no camping
         high, wide = (work.height, work.width) if fast else (1, 1)
         images = work.m // (high * wide)
         seconds, side, tm, tn, split, again_a, again_b, l2, shared = convolution(

@@ -28,9 +28,9 @@ __all__ = [
 def product_s(
     b: Any, m: Any, n: Any, k: Any, memory_a: Any, memory_b: Any, memory_c: Any,
     bytes_a: float, bytes_b: float, bytes_c: float, single: Any, batched: Any,
-    sms: int, peak: float, l2: float, bandwidth: float,
+    most: int, sms: int, peak: float, l2: float, bandwidth: float,
     efficiency: float, start: float, p: float, edge: float, fill: float, clock: float,
-    camping: float,
+    combine: float, camping: float,
 ) -> Any:  # fmt: skip
     """Return the time of every product, s; arrays in the order of `matmul`'s parameters."""
     out = np.empty(m.size)
@@ -38,8 +38,8 @@ def product_s(
         tiles = batched if b[i] > 1 else single
         out[i] = matmul(
             b[i], m[i], n[i], k[i], bytes_a, bytes_b, bytes_c,
-            memory_a[i], memory_b[i], memory_c[i], tiles, sms, peak, l2, bandwidth,
-            efficiency, start, p, edge, fill, clock, camping,
+            memory_a[i], memory_b[i], memory_c[i], tiles, most, sms, peak, l2, bandwidth,
+            efficiency, start, p, edge, fill, clock, combine, camping,
         )[0]  # fmt: skip
     return out
 
@@ -50,6 +50,7 @@ def convolution_s(
     tiles: Any, batched: Any, sms: int, peak: float, l2: float,
     implicit: float, winograd: float, winograd_4x4: float, fill: float,
     bandwidth: float, efficiency: float, start: float, p: float, edge: float, clock: float,
+    combine: float,
 ) -> Any:  # fmt: skip
     """Return the time of every convolution, s; `sizes` has images, height, width, n and k."""
     out = np.empty(fast.size)
@@ -58,7 +59,7 @@ def convolution_s(
         out[i] = convolution(
             1, s[0], s[1], s[2], s[3], s[4], bytes_a, bytes_b, bytes_c, held[0], held[1], held[2],
             fast[i], tiles, batched, sms, peak, l2, implicit, winograd, winograd_4x4, fill,
-            bandwidth, efficiency, start, p, edge, clock,
+            bandwidth, efficiency, start, p, edge, clock, combine,
         )[0]  # fmt: skip
     return out
 

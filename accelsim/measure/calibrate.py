@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Fit", "calibrate"]
 
 
+_SHELVES: Final[tuple[Literal["library", "rows", "fixed"], ...]] = ("library", "rows", "fixed")
 _CHUNKS: Final = ("attention_prefill", "attention_mixed")
 
 
@@ -158,7 +159,7 @@ def _fit_formats(
     made: Calibration, parts: Sequence[Rows], notes: dict[str, str], who: str
 ) -> Calibration:
     """Fit each quantised format beside the section that its products run in."""
-    before, formats = FormatScalars(efficiency=1.0, start_s=0.0), dict(made.formats)
+    formats = dict(made.formats)
     for part in parts:
         if _section(part) != "format" or part.fitted.sum() < LEAST:
             continue
@@ -168,7 +169,11 @@ def _fit_formats(
         def beside(f: FormatScalars, times: Times = times, c: Any = section) -> Any:
             return times(c, f)
 
-        found, clock, _ = fit_section("format", before, [part], [beside])
+        tried = []
+        for tiles in _SHELVES:
+            before = FormatScalars(efficiency=1.0, start_s=0.0, tiles=tiles)
+            tried.append(fit_section("format", before, [part], [beside]))
+        found, clock, _ = min(tried, key=lambda one: one[2])
         if clock and (usual := made.clock_of(part.op)):  # the rest is what the format costs
             later = clock[part.op].launch_s - usual.launch_s
             found = found.model_copy(update={"start_s": max(0.0, later)})

@@ -22,6 +22,7 @@ from accelsim.cost._gpu_calibration import (
     ProductScalars,
     VectorScalars,
 )
+from accelsim.cost._gpu_product import MOST_SPLITS, TILES
 from accelsim.cost._gpu_vector import row_kernel, softmax_instructions
 from accelsim.cost.gpu import Gpu
 from accelsim.measure._loops import (
@@ -108,11 +109,14 @@ def products(
     b, m, n, k = (column(table, name) for name in "bmnk")
     moved = (b * m * k * widths[0], b * n * k * widths[1], b * m * n * widths[2])
     times_of: Any = product_s  # compiled: takes the arrays that stars unpack
-    chip = _chip(gpu, FORMATS[dtype][0])
+    single, batched, *chip = _chip(gpu, FORMATS[dtype][0])
 
     def times(c: ProductScalars, extra: FormatScalars | None = None) -> Seconds:
         scalars = _scalars(c, extra, gpu, dtype, bandwidth)
-        found: Seconds = times_of(b, m, n, k, *moved, *widths, *chip, *scalars, c.camping)
+        shelf = (single, batched, MOST_SPLITS)
+        if extra is not None and extra.tiles != "library":
+            shelf = (TILES[extra.tiles], batched, 1)
+        found: Seconds = times_of(b, m, n, k, *moved, *widths, *shelf, *chip, *scalars, c.camping)
         return found
 
     return times
@@ -133,7 +137,7 @@ def _scalars(
     return (
         bandwidth * c.memory_efficiency, c.compute_efficiency * share, c.start_s + start,
         c.smoothness, c.edge_elements * slower * wider, c.fill_elements * slower,
-        gpu.sustained_clock(c, listed),
+        gpu.sustained_clock(c, listed), c.combine_s,
     )  # fmt: skip
 
 
@@ -165,7 +169,7 @@ def convolutions(
         found: Seconds = times_of(
             sizes, fast, memory, *widths, *chip,
             own.gathered(arithmetic), own.winograd, own.winograd_4x4,
-            own.fill_elements * slower, *scalars[:5], scalars[6],
+            own.fill_elements * slower, *scalars[:5], *scalars[6:],
         )  # fmt: skip
         return found
 

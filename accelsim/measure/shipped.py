@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median
+from statistics import median, mode
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 import numpy as np
@@ -236,7 +236,7 @@ def _part(c: Calibration, section: str) -> Any:
 
 
 def _middle(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the median of every number, the commonest of every flag, and of nested mappings."""
+    """Return the median of every number, the commonest word or flag, and of nested mappings."""
     found: dict[str, Any] = {}
     for name in dict.fromkeys(key for value in values for key in value):
         seen = [one for value in values if (one := value.get(name)) is not None]
@@ -244,6 +244,8 @@ def _middle(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             continue
         if isinstance(seen[0], Mapping):
             found[name] = _middle(seen)
+        elif isinstance(seen[0], str):
+            found[name] = mode(seen)
         elif isinstance(seen[0], bool):
             found[name] = sum(seen) * 2 > len(seen)
         else:

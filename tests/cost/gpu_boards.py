@@ -10,7 +10,8 @@ from accelsim.measure.gpus import board
 
 _PRODUCT: Final = {
     "compute_efficiency": 0.9, "memory_efficiency": 0.8, "start_s": 3e-6, "smoothness": 3.0,
-    "edge_elements": 10.0, "fill_elements": 50.0, "sustained_clock": 0.9, "camping": 0.05,
+    "edge_elements": 10.0, "fill_elements": 50.0, "sustained_clock": 0.9, "combine_s": 1e-6,
+    "camping": 0.05,
 }  # fmt: skip
 _LIBRARY: Final = {
     "prefill": {

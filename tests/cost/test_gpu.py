@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from accelsim.cost import Setting, Work
 from accelsim.cost._gpu_attention import decode, prefill
+from accelsim.cost._gpu_calibration import Calibration
+from accelsim.cost._gpu_convolution import convolution
 from accelsim.cost._gpu_product import TILES, grouped, matmul, smooth_max
 from accelsim.cost._gpu_vector import cold, softmax_instructions, vector
 from accelsim.cost.gpu import Gpu, quantised
@@ -84,15 +86,21 @@ class TestGpu(UnitContract):
         return () if work.kind == "conv" else super().grown_dimensions(work)
 
     def kernels(self) -> Sequence[KernelCall]:
-        shape = (4, 300, 500, 700, 2.0, 2.0, 2.0, 1e6, 2e6, 1e6, TILES["tensor"])
+        shape = (4, 300, 500, 700, 2.0, 2.0, 2.0, 1e6, 2e6, 1e6, TILES["tensor"], 16)
         chip = (108, 312e12, 40 * 2**20, 1.5e12)
-        scalars = (0.9, 3e-6, 3.0, 10.0, 50.0, 0.9, 0.05)
+        scalars = (0.9, 3e-6, 3.0, 10.0, 50.0, 0.9, 1e-6, 0.05)
         heads = (2, 32, 8, 100, 300, 128, 128)
         rows, widths = np.array([0.0, 3.0, 70.0, 1.0]), (2.0, 2.0, 2.0)
         caches = (108, 164e3, 4e7)
         return [
             (matmul, (*shape, *chip, *scalars)),
             (matmul, (1, 64, 256, 1 << 16, *shape[4:], *chip, *scalars)),
+            (
+                convolution,
+                (1, 4, 28, 28, 256, 9 * 128, 4.0, 4.0, 4.0, 1e6, 1e6, 1e6, True, TILES["simt"],
+                 TILES["simt"], 108, 19.5e12, 40 * 2**20, 0.8, 0.9, 0.7, 20.0, 1.5e12, 0.9, 3e-6,
+                 3.0, 8.0, 0.9, 1e-6),
+            ),
             (grouped, (rows, 512, 300, *widths, 108, 312e12, 1.5e12, 0.7, 2.0, 20.0, 60.0, 0.9)),
             (
                 prefill,
@@ -274,3 +282,16 @@ def test_energy_by_hand() -> None:
     assert energy["register"] == pytest.approx(3 * 16**3 * 2 * 0.0675)
     assert energy["l2"] == pytest.approx(3 * 256 * 2 * 2.4)
     assert energy["shared"] == pytest.approx(3 * 256 * 2 * 1.28)
+
+
+def test_a_quantised_formats_kernels_may_have_few_tiles() -> None:
+    """Tiles that follow the tokens, or one for all, split no reduction; the library's does."""
+    choices = {}
+    for tiles in ("library", "rows", "fixed"):
+        formats = {"int8_wo": {"efficiency": 1.0, "start_s": 0.0, "tiles": tiles}}
+        own = Calibration.model_validate(PLAIN.model_dump() | {"formats": formats})
+        gpu, bandwidth = calibrated("A100-PCIe-80GB", own)
+        narrow = replace(product(16, 256, 16384), bits_b=8, weight_bytes=256 * 16384)
+        choices[tiles] = gpu.run(narrow, bandwidth).choice
+    assert "split" in choices["library"]
+    assert (choices["rows"], choices["fixed"]) == ("16x128", "128x128")

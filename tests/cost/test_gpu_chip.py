@@ -74,14 +74,15 @@ def test_tiles_are_those_of_thread_blocks(tiles: np.ndarray) -> None:
 def test_fixed_times_are_counted_in_elements_of_their_format() -> None:
     """Twice as many at twice the rate; an element of half the width is fed twice as fast."""
     scalars = PLAIN.tensor
-    peak, share, (efficiency, start, p, edge, fill, clock, camping) = H100.product_scalars("fp8")
+    peak, share, found = H100.product_scalars("fp8")
+    efficiency, start, p, edge, fill, clock, combine, camping = found
     assert peak == H100.peak_flops["fp8"]
     assert (share, efficiency, p) == (
         scalars.memory_efficiency, scalars.compute_efficiency, scalars.smoothness,
     )  # fmt: skip
     assert fill == pytest.approx(2 * scalars.fill_elements, rel=1e-3)
     assert edge == pytest.approx(scalars.edge_elements, rel=1e-3)
-    assert (start, clock, camping) == (3e-6, 0.9, 0.05)
+    assert (start, clock, combine, camping) == (3e-6, 0.9, 1e-6, 0.05)
 
 
 def test_sections_follow_the_arithmetic() -> None:

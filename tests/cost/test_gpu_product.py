@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accelsim.cost._gpu_product import GROUPED_TILES, TILES, grouped, matmul, smooth_max
+from accelsim.cost._gpu_product import (
+    GROUPED_TILES,
+    MOST_SPLITS,
+    TILES,
+    grouped,
+    matmul,
+    smooth_max,
+)
 
 SMS, PEAK, WIDE = 100, 1e14, 1e30  # WIDE: a memory, or a cache, that never limits
 SQUARE = np.array([[128, 128]])
@@ -19,13 +26,13 @@ def result(
     m: int, n: int, k: int, batch: int = 1, tiles: Any = SQUARE, bytes_c: float = 2.0,
     sms: int = SMS, l2: float = WIDE, bandwidth: float = WIDE, efficiency: float = 1.0,
     start: float = 0.0, p: float = 4.0, edge: float = 0.0, fill: float = 0.0, clock: float = 1.0,
-    camping: float = 0.0,
+    combine: float = 0.0, camping: float = 0.0, most: int = MOST_SPLITS,
 ) -> tuple[float, int, int, int, float, float, float, float]:  # fmt: skip
     """Return what `matmul` makes of a product on an ideal GPU, but for what is named."""
     moved = (batch * m * k * 2.0, batch * n * k * 2.0, batch * m * n * bytes_c)
     found: tuple[float, int, int, int, float, float, float, float] = matmul(
-        batch, m, n, k, 2.0, 2.0, bytes_c, *moved, tiles, sms, PEAK, l2, bandwidth,
-        efficiency, start, p, edge, fill, clock, camping,
+        batch, m, n, k, 2.0, 2.0, bytes_c, *moved, tiles, most, sms, PEAK, l2, bandwidth,
+        efficiency, start, p, edge, fill, clock, combine, camping,
     )  # fmt: skip
     return found
 
@@ -209,3 +216,15 @@ def test_skewed_loads_pad_less_but_never_beat_the_peak() -> None:
     """The time covers the arithmetic of all rows, however they are shared out."""
     for rows in ([64] * 16, [1009, *[1] * 15], [512, 512, *[0] * 14]):
         assert shared_out(rows)[0] >= 2 * sum(rows) * 512 * 1024 / PEAK
+
+
+def test_a_split_costs_the_kernel_that_adds_its_parts() -> None:
+    """Where that is dearer than what it saves, or the library forbids it, nothing is split."""
+    free, cheap = result(128, 128, 1 << 16), result(128, 128, 1 << 16, combine=1e-9)
+    assert free[3] > 1
+    assert cheap[3] == free[3]
+    assert cheap[0] == pytest.approx(free[0] + 1e-9)
+    whole = result(128, 128, 1 << 16, most=1)
+    assert whole[3] == 1
+    assert result(128, 128, 1 << 16, combine=1.0) == whole
+    assert result(128, 128, 1 << 16, most=4)[3] <= 4

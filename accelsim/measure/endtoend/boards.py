@@ -63,8 +63,11 @@ def architecture_of(
             changes[f"{at}.calibration.extends"] = f"components/{file}"
         known = campaigns().get((board, campaign), unit[1].calibration)
         if (board, campaign) in SESSIONS:
-            reached = known.simt.compute_efficiency * SESSIONS[board, campaign]
+            faster, share = SESSIONS[board, campaign], known.simt.compute_efficiency
+            reached = min(1.0, faster * share)
+            clock = min(1.0, known.simt.sustained_clock * faster * share / reached)
             changes[f"{at}.calibration.simt.compute_efficiency"] = reached
+            changes[f"{at}.calibration.simt.sustained_clock"] = clock
         if ATTENTION[attention] != 1:
             first, scalars = next(iter(known.libraries.items()))
             reached = scalars.prefill.compute_efficiency * ATTENTION[attention]
