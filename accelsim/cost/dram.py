@@ -5,11 +5,11 @@ Where a device's timings are unpublished (GPUs), a measured efficiency stands in
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from math import ceil, inf
 from typing import Literal
 
-import numpy as np
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
@@ -20,118 +20,37 @@ from accelsim.config import (
     Hertz,
     Picojoules,
     PicojoulesPerBit,
-    Spec,
     Watts,
-    Whole,
 )
 from accelsim.cost._component import Memory, to_ps
+from accelsim.cost._dram_access import Access, Share, closed_form_cycles, requests, share
+from accelsim.cost._dram_requests import QUEUE, Served, serve
+from accelsim.cost._dram_state import packed
+from accelsim.cost._dram_streams import (
+    refresh_stall_cycles,
+    refreshed_cycles,
+    row_stream_cycles,
+)
+from accelsim.cost._dram_timing import (
+    ChannelTimings,
+    DramTimings,
+    Organisation,
+    channel_timings,
+    check_counts,
+    check_rows,
+)
 from accelsim.cost._technology import dram_energy_pj_per_bit
-from accelsim.errors import UnknownNameError
-from accelsim.jit import kernel
+from accelsim.errors import ConfigError, UnknownNameError
 
 __all__ = [
     "COMPONENT",
+    "Access",
     "Dram",
     "DramTimings",
     "refresh_stall_cycles",
     "refreshed_cycles",
     "row_stream_cycles",
 ]
-
-
-@kernel
-def row_stream_cycles(
-    bursts: float, cadence: float, rrd: int, faw: int, row_cycle: int, banks: int
-) -> float:
-    """Return the cycles per row of a sequential stream, in steady state.
-
-    Notes
-    -----
-    max(bursts cadence, tRRD, tFAW / 4, tRC / banks): the next bank is activated while this one
-    bursts, so a row costs more than its bursts only where activations come too thick.
-    """
-    return max(bursts * cadence, float(rrd), faw / 4.0, row_cycle / banks)
-
-
-@kernel
-def refresh_stall_cycles(blocked: float, dwell: float, ranks: int) -> float:
-    """Return how long one rank's refresh stalls a stream that walks through the ranks in turn.
-
-    Parameters
-    ----------
-    blocked : float
-        Cycles for which the refreshed rank answers nothing.
-    dwell : float
-        Cycles that the stream spends in one rank before it moves to the next.
-    ranks : int
-        Ranks that share the channel; their refreshes are staggered.
-
-    Notes
-    -----
-    Mean over the phase: if the stream stands in the rank (1 in `ranks`) it waits for all of the
-    refresh, else for what is left of it when the stream arrives.
-    """
-    away = (ranks - 1) * dwell
-    part = min(blocked, away)
-    return blocked / ranks + (blocked * part - part * part / 2.0) / (ranks * dwell)
-
-
-@kernel
-def refreshed_cycles(busy: float, interval: float, first: float, stall: float) -> float:
-    """Return the cycles of `busy` work with every refresh that falls due before it ends.
-
-    Notes
-    -----
-    T = busy + n stall with n = floor((T - first) / interval) + 1, counted in whole events: the
-    average factor 1 / (1 - stall / interval) makes runs shorter than one interval 10 % too slow.
-
-    Examples
-    --------
-    >>> refreshed_cycles(3810.0, 5070.0, 5070.0, 437.0)
-    3810.0
-    """
-    events = 0.0
-    while True:
-        due = max(0.0, np.floor((busy + events * stall - first) / interval) + 1.0)
-        if due == events:
-            return busy + events * stall
-        events = due
-
-
-class DramTimings(Spec):
-    """Timing parameters in clock cycles, named as in the JEDEC standards without the n or t."""
-
-    rcd: Count
-    """Activate to read."""
-    rp: Count
-    """Precharge to activate."""
-    ras: Count
-    """Activate to precharge."""
-    rc: Count | None = None
-    """Activate to activate of one bank; `ras` + `rp` where absent."""
-    cl: Whole = 0
-    """Read to first data; adds to a stream's first access only."""
-    ccd_s: Count
-    """Column command to column command, other bank group."""
-    ccd_l: Count
-    """Column command to column command, same bank group."""
-    rrd: Count
-    """Activate to activate of another bank (the shorter, across bank groups)."""
-    faw: Count
-    """Window that may hold four activates."""
-    rtp: Count
-    """Read to precharge."""
-    rfc: Whole
-    """Refresh to activate."""
-    refi: Count
-    """Interval of refreshes of one rank."""
-    first_refresh: Whole | None = None
-    """First refresh after the start of a stream; one staggered interval where absent."""
-
-    @property
-    def row_cycle(self) -> int:
-        """Cycles from one activate of a bank to its next."""
-        return self.rc or self.ras + self.rp
 
 
 class Dram(Memory):
@@ -183,12 +102,21 @@ class Dram(Memory):
     """Bytes that one activate opens in a (pseudo) channel."""
     interleave: Literal["bank_group", "row"] = "bank_group"
     """What successive bursts of a stream go to: bank groups in turn, or the same row."""
+    refresh: Literal["all_bank", "channel", "per_bank"] = "all_bank"
+    """What is refreshed at a time: all banks of a rank, rank by rank; all banks of all ranks of
+    a (pseudo) channel; or one bank."""
+    command_buses: Literal[1, 2] = 1
+    """Command buses per channel: 2 where row and column commands have one each (HBM)."""
     row_buffers: Literal[1, 2] = 1
     """Row buffers per bank: with 2, memory and in-memory commands run at the same time."""
     activate_pj: Picojoules | None = None
     """Energy of opening and closing one row of a bank."""
     access_pj_per_bit: PicojoulesPerBit | None = None
     """Energy from the open row to the interface, or all of it where `activate_pj` is absent."""
+    write_pj_per_bit: PicojoulesPerBit | None = None
+    """Energy from the interface to the open row; `access_pj_per_bit` where absent."""
+    refresh_pj: Picojoules = 0.0
+    """Energy of one refresh command, where `standby_w` leaves it out."""
     io_pj_per_bit: PicojoulesPerBit = 0.0
     """Energy of the pins, where `access_pj_per_bit` leaves it out."""
     standby_w: Watts = 0.0
@@ -208,6 +136,7 @@ class Dram(Memory):
             )
         if self.timings is not None and self.timings.rfc * self.ranks >= self.timings.refi:
             raise PydanticCustomError("refresh", "`rfc` of all ranks must be shorter than `refi`")
+        self._check_banks()
         if self.access_pj_per_bit is None:
             try:
                 dram_energy_pj_per_bit(self.standard.lower())
@@ -218,6 +147,14 @@ class Dram(Memory):
                     {"standard": self.standard, "hint": error.hint},
                 ) from None
         return self
+
+    def _check_banks(self) -> None:
+        check_counts(bank_groups=self.bank_groups, banks_per_group=self.banks_per_group or 1)
+        if self.timings is not None and self.row_bytes is not None:
+            banks = self.total_channels * self.banks_per_channel
+            check_rows(self.capacity_bytes, banks, self.row_bytes, self.burst_bytes)
+            if self.refresh == "per_bank" and self.timings.rfc_pb is None:
+                raise PydanticCustomError("refresh", "`refresh: per_bank` needs `timings.rfc_pb`")
 
     def capacity(self) -> float:
         """Return the capacity in bytes."""
@@ -278,6 +215,105 @@ class Dram(Memory):
         per_bit = access + self.io_pj_per_bit
         return size_bytes * 8 * per_bit + rows * (self.activate_pj or 0.0)
 
+    def access_ps(self, access: Access) -> int:
+        """Return the time of an access by the closed form, in ps.
+
+        Raises
+        ------
+        ConfigError
+            Without timings, for writes without theirs, and for a stride between bursts.
+        """
+        return to_ps(self.access_cycles(access) / self.clock)
+
+    def access_cycles(self, access: Access, window: int = QUEUE) -> float:
+        """Return the clock cycles of an access by the closed form.
+
+        Parameters
+        ----------
+        access : Access
+        window : int
+            Requests that each channel's controller looks ahead.
+
+        Notes
+        -----
+        The tests (``tests/cost/test_dram_levels.py``) bound the distance to `simulate`.
+        `stream_cycles` differs from a ``stream`` in that it averages over where refreshes strike.
+        """
+        return closed_form_cycles(self._packed, access, self._share(access), window)
+
+    def simulate(
+        self, access: Access, *, window: int = QUEUE, seed: int = 0, log: bool = False
+    ) -> Served:
+        """Return what an access takes command by command, on the busiest channel.
+
+        Parameters
+        ----------
+        access : Access
+        window : int
+            Requests that the channel's controller looks ahead.
+        seed : int
+            Of the random places.
+        log : bool
+            Also return every command.
+        """
+        rows = int(self.capacity_bytes // (self._buses() * self.row))
+        found = requests(self._packed, access, self._share(access), rows, seed)
+        return serve(self.channel(), found, window=window, log=log)
+
+    def channel(
+        self, *, mac: int | None = None, rcd_mac: int | None = None, staggered: bool | None = None
+    ) -> ChannelTimings:
+        """Return the timings of one (pseudo) channel for the command-level model.
+
+        Parameters
+        ----------
+        mac, rcd_mac : int, optional
+            Cycles between MAC commands and from activate to the first, for in-memory compute.
+        staggered : bool, optional
+            Whether the ranks are refreshed in turn; as `refresh` says where absent.
+
+        Raises
+        ------
+        ConfigError
+            Without timings.
+        """
+        t = self._timings()
+        turns = self.refresh != "channel" if staggered is None else staggered
+        org = Organisation(
+            ranks=self.ranks,
+            groups=self.bank_groups,
+            banks=self.banks_per_group or 1,
+            row_bursts=int(self.row) // self.burst_bytes,
+            burst=max(1, round(self._burst_cycles())),
+            groups_first=int(self.interleave == "bank_group"),
+            per_bank_refresh=int(self.refresh == "per_bank"),
+            row_buffers=self.row_buffers,
+            staggered=int(turns),
+        )
+        return channel_timings(
+            t, org, mac=mac, rcd_mac=rcd_mac, single_bus=self.command_buses == 1
+        )
+
+    def commands_pj(self, commands: Mapping[str, int]) -> float:
+        """Return the energy of commands by name (ACT, RD, WR, REF), standing power aside.
+
+        Notes
+        -----
+        ACT stands for opening and closing a row; where `activate_pj` is absent, the energy per
+        bit of reads and writes holds it.
+        """
+        read = self.access_pj_per_bit
+        if read is None:
+            read = dram_energy_pj_per_bit(self.standard.lower())
+        write = read if self.write_pj_per_bit is None else self.write_pj_per_bit
+        bits = self.burst_bytes * 8
+        return (
+            commands.get("ACT", 0) * (self.activate_pj or 0.0)
+            + commands.get("RD", 0) * bits * (read + self.io_pj_per_bit)
+            + commands.get("WR", 0) * bits * (write + self.io_pj_per_bit)
+            + commands.get("REF", 0) * self.refresh_pj
+        )
+
     def background_w(self) -> float:
         """Return the standing power, refresh included."""
         return self.standby_w
@@ -309,8 +345,19 @@ class Dram(Memory):
 
     def _timings(self) -> DramTimings:
         if self.timings is None:
-            raise ValueError("cycles need `timings`, this memory has a given efficiency")
+            raise ConfigError(
+                "cycles need `timings`, this memory has a given efficiency", path="timings"
+            )
         return self.timings
+
+    @cached_property
+    def _packed(self) -> ChannelTimings:
+        return packed(self.channel())
+
+    def _share(self, access: Access) -> Share:
+        if access.write or access.pattern == "mixed":
+            self._timings().need_writes()
+        return share(access, self._buses(), self.burst_bytes, int(self.row))
 
     def _buses(self) -> int:
         return self.total_channels * self.pseudo_channels
@@ -327,6 +374,8 @@ class Dram(Memory):
         banks = self.bank_groups * (self.banks_per_group or 1)
         bursts = self.row / self.burst_bytes
         per_row = row_stream_cycles(bursts, cadence, t.rrd, t.faw, t.row_cycle, banks)
+        if self.refresh == "channel":
+            return per_row, float(t.refi), float(t.rfc)
         stall = refresh_stall_cycles(float(t.rfc), banks * per_row, self.ranks)
         return per_row, t.refi / self.ranks, stall
 
