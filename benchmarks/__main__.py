@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from benchmarks import (
+    bench_dram,
     bench_engine,
     bench_parts,
+    bench_pim,
     bench_points,
     bench_sweep,
     bench_validation,
@@ -21,6 +23,9 @@ def main() -> None:
     report(bench_points.run())
     print("\nparts", flush=True)
     report(bench_parts.run())
+    print("\nmemories", flush=True)
+    report(bench_dram.run())
+    report(bench_pim.run())
     print("\nworkloads", flush=True)
     report(bench_workloads.run())
     print("\nvalidation", flush=True)

@@ -1,6 +1,6 @@
-"""Cycle equations of in-bank matrix-vector products: row visits, vector loads, refresh.
+"""Cycle equations of matrix-vector products in memory: row visits, loads, modes, refresh.
 
-All banks of a channel work in step, so one unit's commands tell the channel's time.
+All units of a channel work in step, so one unit's commands tell the channel's time.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Passes = npt.NDArray[np.int64]
 """One row per run of equal passes; columns as numbered below."""
 # A pass loads a part of the vector `LOADS` times and works through `TILES` equal tiles, each
 # `ROWS` full rows of `MACS` MACs in `COMMANDS` commands, then a rest.  `RESULTS` are exposed
-# result reads of all repetitions together.
-REPEAT, LOADS, TILES, ROWS, MACS, COMMANDS, REST_MACS, REST_COMMANDS, RESULTS = range(9)
+# result reads of all repetitions together, in `SWITCHES` changes to register mode and back.
+REPEAT, LOADS, TILES, ROWS, MACS, COMMANDS, REST_MACS, REST_COMMANDS, RESULTS, SWITCHES = range(10)
 PHASES: Final = 8
 
 
@@ -51,6 +51,10 @@ class Commands(NamedTuple):
     ranks: int
     refi: int
     rfc: int
+    turns: int = 1  # banks that a unit reads in turn: the next row opens behind the present one
+    single: int = 0  # 1: each MAC and each result is a command of its own
+    shared_row: int = 0  # 1: the vector's row and the matrix' rows share one row buffer
+    switch: int = 0  # change between the modes that run MACs and that access registers
 
 
 @kernel
@@ -65,6 +69,8 @@ def column_cycles(c: Commands, macs: int, commands: int) -> tuple[int, int]:
     """
     if commands <= 0:
         return 0, 0
+    if c.single:
+        return (commands - 1) * c.mac, c.mac
     each = (macs + commands - 1) // commands
     slots = max(each, c.pipeline_macs) + c.result_slots
     return (commands - 1) * slots * c.mac, slots * c.mac
@@ -91,20 +97,33 @@ def visit_cycles(c: Commands, macs: int, commands: int) -> int:
     197
     """
     column, last = column_cycles(c, macs, commands)
-    return max(max(c.opening + column + c.rtp, c.ras) + c.closing, column + last)
+    whole = max(max(c.opening + column + c.rtp, c.ras) + c.closing, column + last)
+    if c.turns > 1:
+        return max(macs * c.mac, -(-whole // c.turns))
+    return whole
 
 
 @kernel
 def passes_cycles(c: Commands, passes: Passes) -> int:
-    """Return the cycles of all passes one after the other, without refresh."""
+    """Return the cycles of all passes one after the other, without refresh.
+
+    Notes
+    -----
+    A change to register mode and back at the end of a row hides the wait before its precharge.
+    """
     total = 0
     for p in range(passes.shape[0]):
         row = passes[p]
         tile = row[ROWS] * visit_cycles(c, row[MACS], row[COMMANDS])
+        visits = row[ROWS]
         if row[REST_MACS] > 0:
             tile += visit_cycles(c, row[REST_MACS], row[REST_COMMANDS])
+            visits += 1
         total += row[REPEAT] * (row[TILES] * tile + row[LOADS] * c.load)
         total += row[RESULTS] * c.result
+        if c.switch > 0:
+            at_row_ends = min(row[SWITCHES], row[REPEAT] * row[TILES] * visits)
+            total += row[SWITCHES] * 2 * c.switch - at_row_ends * min(c.rtp, 2 * c.switch)
     return total
 
 
@@ -115,9 +134,12 @@ def interrupted_cycles(c: Commands, busy: float, first: float, between_rows: boo
     Notes
     -----
     A refresh between two visits replaces a precharge that the visit has paid for (RFC - RP); one
-    within a row must open the row again (RFC + RCD).
+    within a row must open the row again (RFC + RCD).  Units that read banks in turn stand still
+    from one MAC to the next: RTP + RFC + RCD, less the cadence that would have passed anyway.
     """
     stall = c.rfc - c.rp if between_rows else c.rfc + c.rcd
+    if c.turns > 1:
+        stall = c.rtp + c.rfc + c.rcd - c.mac
     return refreshed_cycles(busy, float(c.refi), first, float(stall))
 
 
@@ -125,7 +147,8 @@ def interrupted_cycles(c: Commands, busy: float, first: float, between_rows: boo
 def _estimate(c: Commands, macs: int, commands: int) -> int:
     """Return what the controller reckons a visit takes before it lets it start."""
     slots = c.mac * max(macs, c.pipeline_macs)
-    return c.precharges * c.rtp + c.opening + slots + c.column_l * (commands - 1)
+    results = commands - macs if c.single else commands
+    return c.precharges * c.rtp + c.opening + slots + c.column_l * (results - 1)
 
 
 @kernel
@@ -137,6 +160,20 @@ def _visit_in_window(c: Commands, t: int, fresh: bool, macs: int, commands: int)
     half = c.precharges // c.ranks  # only the other ranks' rows are still open
     opened = max(half + c.rp + c.rfc, t + half + 1)
     return opened + c.opening + column + c.rtp
+
+
+@kernel
+def _load_cycles(c: Commands, fresh: bool, vector_row_open: bool) -> tuple[int, int]:
+    """Return what the controller reckons a vector load takes, and what it takes.
+
+    With one row buffer the matrix' row must be closed for the vector's; with two the vector's row
+    stays open until a refresh.
+    """
+    if not c.shared_row:
+        missing = 0 if vector_row_open else 1
+        return c.load + missing * (c.rp + c.rcd), c.load + missing * c.rcd
+    closing = 0 if fresh else c.rtp
+    return c.load + closing + c.rp + c.rcd, c.load + c.rcd + (0 if fresh else closing + c.rp)
 
 
 @kernel
@@ -156,7 +193,7 @@ def _slack_from(c: Commands, passes: Passes, phase: int) -> int:
                 if not load and macs == 0:
                     continue
                 if load:
-                    needed = c.load + (0 if vector_row_open else c.rp + c.rcd)
+                    needed, _ = _load_cycles(c, fresh, vector_row_open)
                 else:
                     needed = _estimate(c, macs, commands)
                     if fresh:
@@ -165,7 +202,7 @@ def _slack_from(c: Commands, passes: Passes, phase: int) -> int:
                     t, begun = 0, begun + 1
                     fresh, vector_row_open = True, False
                 if load:
-                    t += c.load + (0 if vector_row_open else c.rcd)
+                    t += _load_cycles(c, fresh, vector_row_open)[1]
                     vector_row_open = True
                 else:
                     t, fresh = _visit_in_window(c, t, fresh, macs, commands), False

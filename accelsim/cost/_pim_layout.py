@@ -9,9 +9,28 @@ import numpy as np
 
 from accelsim.config import Count, Spec
 from accelsim.cost._component import Work
-from accelsim.cost._pim_cycles import Passes
+from accelsim.cost._pim_cycles import (
+    REPEAT,
+    REST_MACS,
+    RESULTS,
+    ROWS,
+    SWITCHES,
+    TILES,
+    Passes,
+)
+from accelsim.errors import ConfigError, InfeasibleError
 
-__all__ = ["Placement", "Product", "Tiling", "passes", "place", "products", "vectors"]
+__all__ = [
+    "Placement",
+    "Product",
+    "Tiling",
+    "check_banks",
+    "check_capacity",
+    "passes",
+    "place",
+    "products",
+    "vectors",
+]
 
 
 class Placement(Spec):
@@ -21,17 +40,22 @@ class Placement(Spec):
     """What the channels share out: matrices, sequences with all their heads, or the outputs of
     one matrix."""
     outputs_over: Count
-    """Banks of a channel that split the outputs (n)."""
+    """Units (banks, bank groups, ...) of a channel that split the outputs (n)."""
     reduction_over: Count = 1
-    """Banks of a channel that split the reduction (k), their partial sums added outside."""
+    """Units of a channel that split the reduction (k), their partial sums added outside."""
     lanes: Literal["reduction", "outputs"] = "reduction"
     """What the elements of one MAC command run along."""
     heads_share_rows: bool = False
     """Whether a row holds a token's elements of several heads, side by side."""
+    results_at_once: Count = 1
+    """Results that are read in one change to register mode: as many as the units have
+    accumulators for, or as the schedule uses."""
+    reload_vector: bool = False
+    """Whether each tile of outputs loads its part of the vector anew."""
 
     @property
     def banks(self) -> int:
-        """Banks of a channel that take part."""
+        """Units of a channel that take part."""
         return self.outputs_over * self.reduction_over
 
 
@@ -56,6 +80,51 @@ class Tiling:
     macs_per_row: int
     whole_results: bool  # a command carries all MACs of a result
     outputs_stationary: bool
+    single_results: bool = False  # the read of a result is a command of its own
+
+
+def check_banks(name: str, placement: Placement, in_turn: int, banks: int) -> None:
+    """Raise unless a placement's units share out the banks of a channel evenly.
+
+    Raises
+    ------
+    ConfigError
+        If units times the banks that each reads in turn do not divide the channel's banks.
+    """
+    used = placement.banks * in_turn
+    if banks % used:
+        raise ConfigError(
+            f"pim_bank: `{name}` puts {placement.banks} units of {in_turn} banks on a channel of"
+            f" {banks} banks",
+            hint="units x `banks_in_turn` must divide the banks of a channel",
+        )
+
+
+def check_capacity(
+    done: Passes, reads: int, placement: Placement, row: float, held: float
+) -> None:
+    """Raise unless the busiest channel's rows fit its share of the memory.
+
+    Parameters
+    ----------
+    done : Passes
+        What the channel works through in `reads` passes.
+    reads : int
+    placement : Placement
+    row : float
+        Bytes of a row in a bank; a matrix's last row counts whole.
+    held : float
+        Bytes that a channel holds.
+
+    Raises
+    ------
+    InfeasibleError
+    """
+    visits = done[:, ROWS] + (done[:, REST_MACS] > 0)
+    rows = int((done[:, REPEAT] * done[:, TILES] * visits).sum()) // reads
+    needed = rows * placement.banks * row
+    if needed > held:
+        raise InfeasibleError("one channel's banks", needed, held, "bytes", "rows count whole")
 
 
 def products(work: Work) -> tuple[Product, ...]:
@@ -111,17 +180,20 @@ def passes(product: Product, placement: Placement, tiling: Tiling, split: int, m
     per_tile = min(tiling.outputs_per_tile or outputs, outputs)
     tiles = -(-outputs // per_tile)
     repeat = -(-product.matrices // packed) * m
-    loads = tiles if tiling.outputs_stationary else 1
+    loads = tiles if tiling.outputs_stationary or placement.reload_vector else 1
     full, last = divmod(k, part)
     found = []
     for parts, elements in ((full, part), (1, last)):
         if not parts or not elements:
             continue
         row = _tile(elements, per_tile, packed, placement, tiling)
-        results = 0 if tiling.outputs_stationary else repeat * parts * tiles
-        found.append([repeat * parts, loads, tiles, *row, results])
+        results = 0 if tiling.outputs_stationary else repeat * parts * tiles * packed
+        found.append([repeat * parts, loads, tiles, *row, results, 0])
     if tiling.outputs_stationary:
-        found[0][-1] = repeat * tiles
+        found[0][RESULTS] = repeat * tiles
+    for run in found:
+        together = min(placement.results_at_once, tiles)
+        run[SWITCHES] = -(-run[RESULTS] // together)
     return np.array(found, np.int64)
 
 
@@ -136,4 +208,8 @@ def _tile(
     per_row = tiling.macs_per_row
     per_command = min(per_result, per_row) if tiling.whole_results else 1
     rows, rest = divmod(per_result * results, per_row)
-    return rows, per_row, -(-per_row // per_command), rest, -(-rest // per_command)
+    commands, rest_commands = -(-per_row // per_command), -(-rest // per_command)
+    if tiling.single_results:
+        commands += -(-per_row // per_result)
+        rest_commands += -(-rest // per_result)
+    return rows, per_row, commands, rest, rest_commands

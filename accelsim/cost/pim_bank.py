@@ -1,7 +1,7 @@
-"""Processing in memory at the banks: matrix-vector products next to the row buffers.
+"""Processing in or under memory: products next to the row buffers, bank groups or on a die below.
 
-One equation over row visits serves AttAcc's, NeuPIMs' and Samsung's banks; what differs between
-them is parameters.
+One equation over row visits serves AttAcc's, NeuPIMs', Samsung's and AiM's banks, AttAcc's bank
+groups and Duplex's logic die; what differs between them is parameters.
 """
 
 from __future__ import annotations
@@ -10,16 +10,12 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from pydantic import model_validator
-from pydantic_core import PydanticCustomError
 
-from accelsim.config import Count, Picojoules, Whole
 from accelsim.cost._component import (
     PICOSECONDS_PER_SECOND,
     Estimate,
     Memory,
     Setting,
-    Unit,
     Work,
     to_ps,
 )
@@ -36,34 +32,39 @@ from accelsim.cost._pim_cycles import (
     passes_cycles,
     slack_cycles,
 )
+from accelsim.cost._pim_elementwise import elementwise_activity
 from accelsim.cost._pim_layout import (
     Placement,
     Product,
     Tiling,
+    check_banks,
+    check_capacity,
     passes,
     place,
     products,
     vectors,
 )
+from accelsim.cost._pim_operands import OperandsInBanks, timings_of
 from accelsim.cost.dram import Dram, DramTimings
 from accelsim.errors import ConfigError
 
 __all__ = ["COMPONENT", "PimBank", "Placement"]
 
 
-class PimBank(Unit):
-    """MAC units at the banks of a DRAM, driven by all-bank commands.
+class PimBank(OperandsInBanks):
+    """MAC units in a DRAM or on the die under it, driven by commands to all of them at once.
 
     Notes
     -----
     A product is a list of row visits; visit i does m_i MACs in every participating bank at once
     and takes t_i = max(RCD + (m_i - 1) c + RTP, RAS) + RP.  Vector loads and result reads add
     where they are exposed.  Refresh adds in whole events or, under the slack rule, cuts time into
-    windows that a visit must fit into.  Each of the m vectors is one pass over the rows: nothing
-    is reused between them.
+    windows that a visit must fit into.  Of the m vectors, `vectors_per_read` share a pass over
+    the rows.  A unit that reads `banks_in_turn` banks (at a bank group, on a buffer or logic die)
+    opens the next row behind the present one: t_i = max(m_i c, t_visit / banks).
 
-    Validated on AttAcc bank-level runs of Ramulator 2, NeuPIMs request sets and Samsung HBM-PIM
-    GEMVs; the errors stand in ``tests/cost/test_pim_bank.py``.
+    Validated on AttAcc runs of Ramulator 2, NeuPIMs request sets, Samsung HBM-PIM kernels and
+    CENT's GDDR6-AiM blocks; the errors stand in ``docs/pim.md``.
 
     References
     ----------
@@ -72,70 +73,15 @@ class PimBank(Unit):
     """
 
     kind: Literal["pim_bank"] = "pim_bank"
-    mac_bytes: Count
-    """Bytes of matrix that one MAC reads in each bank."""
-    mac_cycles: Count
-    """Clock cycles from one MAC to the next."""
-    operand_bits: tuple[Count, ...] = (16,)
-    """Element widths that the MAC units take."""
-    max_vectors: Count = 16
-    """Most vectors per matrix (m) that the unit accepts; each is a pass over the rows."""
-    score: Placement | None = None
-    """Where keys lie; without it the unit refuses score products."""
-    context: Placement | None = None
-    """Where values lie; without it the unit refuses context products."""
-    weights: Placement | None = None
-    """Where weights lie; without it the unit refuses other products."""
-    mac_command: Literal["mac", "result"] = "mac"
-    """What a column command does: one MAC, or all MACs of a result and its read."""
-    result_slots: Whole = 0
-    """MAC slots that the read of a result takes within its command."""
-    pipeline_macs: Count = 1
-    """Fewest MAC slots of a command that ends with a result."""
-    activate_commands: Count = 1
-    """Commands that open a row in all banks of a channel, one tFAW apart in each rank."""
-    precharge_commands: Count = 1
-    """Commands that close them, one per cycle."""
-    header_cycles: Whole = 0
-    """Command cycles before a visit that carry no access."""
-    vector_bytes: Count | None = None
-    """Vector that the banks see at a time; all of it where absent."""
-    vector_load_cycles: Whole = 0
-    """Exposed cycles of loading it; 0 where it hides behind other heads."""
-    outputs_per_tile: Count | None = None
-    """Outputs that a bank accumulates at a time; all where absent."""
-    stationary: Literal["vector", "outputs"] = "vector"
-    """What stays while the other changes: each vector part meets all outputs, or each output tile
-    is finished first."""
-    result_cycles: Whole = 0
-    """Exposed cycles of reading an output tile."""
-    setup_cycles: Whole = 0
-    """Fixed cycles of an operator: mode changes, program load."""
-    refresh: Literal["between_rows", "within_row", "slack"] = "between_rows"
-    """When refresh strikes: between two row visits, within one, or never, because no visit starts
-    that does not fit before it."""
-    pipelined_heads: Literal[1, 2] = 1
-    """Heads in flight: with 2, softmax and moves of one hide behind the MACs of the other."""
-    second_context_reuses_row: bool = False
-    """Whether the second head in flight finds its values' row open if they fit one row."""
-    hidden_move_cycles: Whole = 0
-    """Cycles of the probabilities' move that stay hidden even for a head without a partner."""
-    activate_pj: Picojoules
-    """Energy of opening and closing a row in one bank."""
-    mac_pj: Picojoules
-    """Energy of one MAC command in one bank: array read, multipliers and adders."""
-
-    @model_validator(mode="after")
-    def _slack_loads_once(self) -> PimBank:
-        if self.refresh == "slack" and self.stationary != "vector":
-            raise PydanticCustomError("slack", "`refresh: slack` needs `stationary: vector`")
-        return self
 
     def refusal(self, work: Work) -> str:
         """Return why the unit cannot run `work`: kind, missing placement, vectors or width."""
         if work.kind == "attention":
             if self.pipelined_heads < 2 or self.score is None or self.context is None:
                 return "fused attention needs two heads in flight, keys and values in the banks"
+        elif work.kind == "elementwise" and self.elementwise is not None:
+            known = self.elementwise.functions
+            return "" if work.function in known else f"`{work.function}` is none of {known}"
         elif work.kind != "matmul":
             return f"banks multiply matrices by vectors, `{work.kind}` is no product"
         elif self._placed_as(work.function) is None:
@@ -153,16 +99,24 @@ class PimBank(Unit):
         Raises
         ------
         ConfigError
-            If the memory is no DRAM with timings.
+            If the memory is no DRAM with timings, or its banks do not divide among the units.
+        InfeasibleError
+            If the matrices that fall to the busiest channel do not fit its banks.
         """
         dram = _dram(setting.memory)
+        if work.kind == "elementwise":
+            return self._elementwise_estimate(work, dram)
+        self._check_capacity(work, dram)
         visits, banks, energy = 0, 1, 0.0
+        shared = vectors(work) / self._reads(work)
         for product in products(work):
             rows, macs, banks = self._activity(product, work, dram)
             visits += rows
-            energy += (rows * self.activate_pj + macs * self.mac_pj) * banks
+            per_mac = self.mac_pj + shared * self.vector_mac_pj
+            energy += (rows * self.activate_pj + macs * per_mac) * banks
         peak = dram.total_channels * banks * self.mac_bytes / self.mac_cycles * dram.clock
         matrix_bytes = sum(p.matrices * p.n * p.k for p in products(work)) * work.bits_b / 8
+        shortest = vectors(work) / self.vectors_per_read * matrix_bytes / peak
         copies, parts = self._exchange(work, dram)
         return Estimate(
             compute_ps=to_ps(self.cycles([work], dram) / dram.clock),
@@ -171,8 +125,8 @@ class PimBank(Unit):
             tiles=max(1, visits),
             includes_memory=True,
             energy_pj={"pim": energy},
-            ideal_ps=vectors(work) * matrix_bytes / peak * PICOSECONDS_PER_SECOND,
-            choice=f"{visits} row visits in {banks} banks",
+            ideal_ps=shortest * PICOSECONDS_PER_SECOND,
+            choice=f"{visits} row visits in {banks} units",
         )
 
     def occupies_memory(self, memory: Memory) -> bool:
@@ -185,7 +139,9 @@ class PimBank(Unit):
         """
         return not (isinstance(memory, Dram) and memory.row_buffers == 2)
 
-    def cycles(self, works: Sequence[Work], dram: Dram) -> float:
+    def cycles(
+        self, works: Sequence[Work], dram: Dram, *, beside_traffic: bool = False, drains: int = 0
+    ) -> float:
         """Return the clock cycles of works that run one after the other.
 
         Parameters
@@ -194,24 +150,61 @@ class PimBank(Unit):
             Each spread over all channels of `dram`; the busiest channel tells its time.
         dram : Dram
             Memory with timings.
+        beside_traffic : bool
+            Whether memory traffic runs at the same time through the other row buffer: it closes
+            the vector's row between loads.
+        drains : int
+            Groups of writes that a channel with one row buffer serves meanwhile.  Under the slack
+            rule each costs a window, since units that have given way wait for the next refresh.
         """
-        timings = _timings(dram)
+        timings = timings_of(dram)
         commands = self._commands(dram, timings)
-        setup = self.setup_cycles * len(works)
+        if beside_traffic:
+            commands = commands._replace(shared_row=1)
+        setup = self.setup_cycles * sum(work.kind != "elementwise" for work in works)
         if self.refresh == "slack":
             queue = [p for work in works for _, p in self._placed(work, dram)]
-            return slack_cycles(commands, np.concatenate(queue)) + setup
+            lost = drains * timings.refi // dram.ranks if dram.row_buffers == 1 else 0
+            return slack_cycles(commands, np.concatenate(queue)) + setup + lost
         busy = setup + sum(self._busy(work, dram, commands) for work in works)
+        if self.banks_in_turn > 1:
+            busy += commands.opening + commands.rtp
+        if self.refresh == "none":
+            return float(busy)
         first = timings.refi if timings.first_refresh is None else timings.first_refresh
         return interrupted_cycles(
             commands, float(busy), float(first), self.refresh == "between_rows"
+        )
+
+    def _elementwise_estimate(self, work: Work, dram: Dram) -> Estimate:
+        """Return time and energy of an operation; with an `exchange` its operands cross for it."""
+        spec = self._elementwise_spec(work)
+        columns, operands = elementwise_activity(work, spec, self.mac_bytes, dram.total_channels)
+        visits = -(-columns // spec.columns) * (operands + 1)
+        units = spec.units * dram.total_channels
+        accesses = columns * (operands + 1)
+        cycles, read, written = self.cycles([work], dram), 0, 0
+        if self.exchange is not None:
+            size = work.batch * work.m * work.n * work.bits_a // 8
+            cycles += self.scatter_cycles(size, units, dram, operands)
+            cycles += self.scatter_cycles(size, units, dram)
+            read, written = operands * size, size
+        return Estimate(
+            compute_ps=to_ps(cycles / dram.clock),
+            input_traffic_bytes=read,
+            output_traffic_bytes=written,
+            tiles=max(1, visits),
+            includes_memory=True,
+            energy_pj={"pim": units * (visits * self.activate_pj + accesses * self.mac_pj)},
+            ideal_ps=accesses * self.mac_cycles / dram.clock * PICOSECONDS_PER_SECOND,
+            choice=f"{visits} row visits in {units} units",
         )
 
     def _activity(self, product: Product, work: Work, dram: Dram) -> tuple[int, int, int]:
         """Return row visits and MAC commands on all channels, and the banks that do each."""
         placement = self._placement(product.function, work)
         split = dram.total_channels if placement.over_channels == "outputs" else 1
-        done = passes(product, placement, self._tiling(work, dram), split, vectors(work))
+        done = passes(product, placement, self._tiling(work, dram), split, self._reads(work))
         rows = done[:, ROWS] + (done[:, REST_MACS] > 0)
         macs = done[:, ROWS] * done[:, MACS] + done[:, REST_MACS]
         runs = done[:, REPEAT] * done[:, TILES] * split
@@ -231,6 +224,8 @@ class PimBank(Unit):
 
     def _busy(self, work: Work, dram: Dram, commands: Commands) -> int:
         """Return the cycles of one work without refresh."""
+        if work.kind == "elementwise":
+            return self._elementwise_cycles(work, dram)
         total = 0
         for product, placed in self._placed(work, dram):
             total += passes_cycles(commands, placed)
@@ -247,20 +242,31 @@ class PimBank(Unit):
         if self.second_context_reuses_row and one_row:
             macs = int(placed[0, ROWS] * placed[0, MACS] + placed[0, REST_MACS])
             visit = passes_cycles(commands, placed) // int(placed[0, REPEAT])
-            change -= product.matrices // 2 * vectors(work) * (visit - macs * commands.mac)
+            change -= product.matrices // 2 * self._reads(work) * (visit - macs * commands.mac)
         if product.matrices % 2:
             bytes_per_cycle = dram.channel_width_bits / 8 * dram.data_rate_hz / dram.clock
             move = product.k * work.bits_a / 8 / bytes_per_cycle
             change += max(0, int(move) - self.hidden_move_cycles)
         return change
 
+    def _check_capacity(self, work: Work, dram: Dram) -> None:
+        """Raise unless what falls to the busiest channel fits its banks, rows counted whole."""
+        for product, done in self._placed(work, dram):
+            placement = self._placement(product.function, work)
+            held = dram.capacity() / dram.total_channels
+            check_capacity(done, self._reads(work), placement, dram.row, held)
+
     def _placed(self, work: Work, dram: Dram) -> list[tuple[Product, Passes]]:
         """Return what the busiest channel holds of a work, and the passes over it."""
         found = []
         for product in products(work):
             placement = self._placement(product.function, work)
+            check_banks(
+                product.function or "weights", placement, self.banks_in_turn,
+                dram.banks_per_channel,
+            )  # fmt: skip
             held, split = place(product, placement, dram.total_channels)
-            done = passes(held, placement, self._tiling(work, dram), split, vectors(work))
+            done = passes(held, placement, self._tiling(work, dram), split, self._reads(work))
             found.append((held, done))
         return found
 
@@ -281,31 +287,33 @@ class PimBank(Unit):
             macs_per_row=int(dram.row) // self.mac_bytes,
             whole_results=self.mac_command == "result",
             outputs_stationary=self.stationary == "outputs",
+            single_results=self.mac_command == "single",
         )
+
+    def _reads(self, work: Work) -> int:
+        """Return the passes over a matrix that its vectors take."""
+        return -(-vectors(work) // self.vectors_per_read)
 
     def _commands(self, dram: Dram, t: DramTimings) -> Commands:
         """Return the costs of commands: activates one tFAW apart, precharges one a cycle."""
         ranks = dram.ranks if self.activate_commands > 1 else 1
-        opening = (self.activate_commands // ranks - 1) * t.faw + ranks - 1 + t.rcd
+        to_mac = self.activate_to_mac_cycles or t.rcd
+        opening = (self.activate_commands // ranks - 1) * t.faw + ranks - 1 + to_mac
         closing = max(t.rp, self.precharge_commands + self.header_cycles)
         return Commands(
             opening, closing, t.rtp, t.ras, self.mac_cycles, self.result_slots,
             self.pipeline_macs, self.vector_load_cycles, self.result_cycles,
             self.precharge_commands, t.ccd_l, t.rcd, t.rp, dram.ranks, t.refi, t.rfc,
+            self.banks_in_turn, int(self.mac_command == "single"), int(dram.row_buffers == 1),
+            self.mode_switch_cycles,
         )  # fmt: skip
 
 
 def _dram(memory: Memory) -> Dram:
     if not isinstance(memory, Dram):
         raise ConfigError(f"pim_bank: its memory is a {type(memory).__name__}, a DRAM is needed")
-    _timings(memory)
+    timings_of(memory)
     return memory
-
-
-def _timings(dram: Dram) -> DramTimings:
-    if dram.timings is None:
-        raise ConfigError("pim_bank: its memory has a given efficiency, timings are needed")
-    return dram.timings
 
 
 COMPONENT = PimBank

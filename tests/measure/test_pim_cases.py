@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 
+import pytest
+
 from accelsim import registry
 from accelsim.measure.cases import pim
 from accelsim.measure.cases._case import Case
@@ -51,16 +53,47 @@ def test_what_is_not_modelled_says_why() -> None:
     layer = "one_decoder_layer_generation"
     keys = "op:PIM_stage_B/attn.NeuPIMSLogitSoftmax"
     for case in (
-        only(pim="bg"),
+        only(pim="rank"),
         only(level="e2e_decode"),
         only(level="something new"),
-        only(level="kernel_64ch", case_id="samsung-add-64", out_dim="64", metric="pim_cycles"),
-        only(level=layer, system="npupim", metric=keys, model="gpt3-7B tp4"),
+        only(level="kernel_64ch", case_id="samsung-gelu-64", out_dim="64", metric="pim_cycles"),
+        only(level=layer, system="other", metric=keys, model="gpt3-7B tp4", batch="1"),
         only(level=layer, system="neupims", metric=keys, model="gpt3-7B tp4", seq_len=""),
         only(level=layer, system="neupims", metric="stage:A"),
     ):
         assert case.predicted is None
         assert case.unsupported
+
+
+def test_every_placement_and_kernel_has_a_figure() -> None:
+    """Figures of the simulators, one per kind of unit, within a few per cent."""
+    layer = "one_decoder_layer_generation"
+    keys = "op:PIM_stage_B/attn.NeuPIMSLogitSoftmax"
+    neupims = {"level": layer, "metric": keys, "model": "gpt3-7B tp4", "batch": "1"}
+    for case in (
+        only(pim="bg", seq_len="256", heads="32", value="3099"),
+        only(pim="buffer", seq_len="256", value="4158"),
+        only(level="kernel_64ch", case_id="samsung-add", out_dim="1048576", metric="pim_cycles",
+             value="3349"),
+        only(level="gddr6_aim_decode", system="8 CXL devices TP1 PP8", model="Llama2-7B",
+             metric="block_pim_latency", value="0.05904"),
+        only(**neupims, system="npupim", seq_len="1024", value="18291"),
+    ):  # fmt: skip
+        assert case.error_percent is not None, case
+        assert case.error_percent < 3, case
+
+
+def test_a_sub_batch_holds_half_of_each_channel() -> None:
+    """Five requests on a channel: three in the first sub-batch, two in the second."""
+    fields = {
+        "case_id": "x", "level": "one_decoder_layer_generation", "model": "gpt3-7B tp4",
+        "system": "neupims sub-batch-on", "seq_len": "", "batch": "5",
+    }  # fmt: skip
+    name = "op:PIM_stage_{}/attn.NeuPIMSLogitSoftmax"
+    requests = [{"case_id": "x", "seq_len": "512", "channel": "0"}] * 5
+    rows = [row(**fields, metric=name.format(stage)) for stage in "BC"]
+    first, second = (case.predicted or 0 for case in pim.predict(rows, requests))
+    assert first / second == pytest.approx(3 / 2, rel=0.05)
 
 
 def test_no_reference_row_is_dropped() -> None:
