@@ -247,36 +247,38 @@ def _producers(plan: Plan) -> tuple[list[list[int]], list[list[int]], list[list[
     here: list[list[int]] = []
     before: list[list[int]] = []
     earlier: list[list[int]] = []
-    makers: dict[str, int] = {}
+    makers: dict[str, list[int]] = {}
     first = 0
     for block in plan.blocks:
         for step in block.steps:
             here.append([first + i for i in step.here])
-            before.append(
-                [
-                    first + block.makes[name] if name in block.makes else makers[name]
-                    for name in step.carried
-                    if name in block.makes or name in makers
-                ]
-            )
-            earlier.append([makers[name] for name in step.carried if name in makers])
-        makers |= {name: first + i for name, i in block.makes.items()}
+            mine = {n: [first + i for i in block.makes.get(n, ())] for n in step.carried}
+            old = {n: makers.get(n, []) for n in step.carried}
+            before.append([i for name in step.carried for i in mine[name] or old[name]])
+            earlier.append([i for name in step.carried for i in old[name]])
+        makers |= {name: [first + i for i in at] for name, at in block.makes.items()}
         first += len(block.steps)
     return here, before, earlier
 
 
 def _instances(plan: Plan, repeats: Sequence[int]) -> Ints:
-    """Return block repetitions in program order, spread evenly over the pipeline stages."""
+    """Return block repetitions in program order, spread evenly over the pipeline stages.
+
+    One micro-batch after the other, or all of them in turn where the policy interleaves them.
+    """
     stages = plan.mapping.partition.pipeline
     layers = sum(n for n, block in zip(repeats, plan.blocks, strict=True) if block.count > 1)
-    rows: list[tuple[int, int, int, int]] = []
-    for stream in range(plan.mapping.partition.microbatches):
-        layer = 0
-        for b, block in enumerate(plan.blocks):
-            for i in range(repeats[b]):
-                stage = min(stages - 1, layer * stages // max(1, layers))
-                rows.append((b, int(i == 0), stage, stream))
-                layer += block.count > 1
+    once: list[tuple[int, int, int]] = []
+    layer = 0
+    for b, block in enumerate(plan.blocks):
+        for i in range(repeats[b]):
+            once.append((b, int(i == 0), min(stages - 1, layer * stages // max(1, layers))))
+            layer += block.count > 1
+    streams = range(plan.mapping.partition.microbatches)
+    if plan.mapping.interleave:
+        rows = [(*one, stream) for one in once for stream in streams]
+    else:
+        rows = [(*one, stream) for stream in streams for one in once]
     return np.array(rows, np.int64)
 
 

@@ -54,10 +54,13 @@ def simulate_plan(plan: Plan, engine: str = "numba", *, exact: bool = False) -> 
     engine : {"numba", "simpy"}
         Which engine.
     exact : bool
-        Simulate every repetition.  Also done where pipeline stages share the layers.
+        Simulate every repetition.  Also done where pipeline stages share the layers, or
+        micro-batches the units: their repetitions overlap.
     """
     deepest = max(block.count for block in plan.blocks)
-    repeats = deepest if exact or plan.mapping.partition.pipeline > 1 else FIRST_TRY
+    partition = plan.mapping.partition
+    overlap = partition.pipeline > 1 or partition.microbatches > 1
+    repeats = deepest if exact or overlap else FIRST_TRY
     while True:
         lowered = lower(plan, repeats)
         schedule = simulate(lowered.graph, engine)

@@ -92,20 +92,31 @@ def _divided(block: Block) -> set[str]:
     return divided - whole
 
 
+def _available(plan: Plan) -> tuple[float, str]:
+    """Return the bytes that one device has for a model, and the name of what has them."""
+    device = plan.architecture.device
+    if plan.mapping.capacity == "main":
+        return main_memory(plan.architecture).capacity(), f"memory `{device.main_memory}`"
+    names = sorted({unit.memory for unit in device.units.values()})
+    total = sum(device.memories[name].capacity() for name in names)
+    return total, f"memories `{'`, `'.join(names)}` together"
+
+
 def check_capacity(plan: Plan) -> MemoryNeed:
     """Return what the plan needs.
 
     Raises
     ------
     InfeasibleError
-        If the fullest device's main memory is too small; says how much is short, and what of.
+        If the fullest device's memory (by the policy, the main one or all) is too small; says how
+        much is short, and what of.
     """
     need = memory_need(plan)
-    available = main_memory(plan.architecture).capacity()
+    available, name = _available(plan)
     if need.total_bytes > available:
         gib = 2.0**30
         raise InfeasibleError(
-            f"memory `{plan.architecture.device.main_memory}` of `{plan.architecture.name}`",
+            f"{name} of `{plan.architecture.name}`",
             need.total_bytes,
             available,
             "bytes",

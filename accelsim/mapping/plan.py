@@ -5,6 +5,7 @@ The plan is what lowering turns into tasks, and what the operator table shows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,9 @@ from typing import Any
 from accelsim.arch import ArchitectureSpec
 from accelsim.cost import Estimate, Setting, Unit, Work
 from accelsim.errors import MappingError
+from accelsim.mapping._balance import balanced
+from accelsim.mapping._coprocess import divisible, part_of, shares
+from accelsim.mapping._heads import linked
 from accelsim.mapping.partition import collective_after, divide
 from accelsim.mapping.policy import MappingSpec, Rule
 from accelsim.mapping.work import work_of
@@ -38,7 +42,8 @@ class Step:
     spills_out : bool
         Whether the output goes to main memory.
     group : int
-        Operators of one expanded attention share a number above 0: they run chunk by chunk.
+        Operators of one expanded attention, or of one run of heads, share a number above 0: they
+        run chunk by chunk.
     here, carried : tuple of int, tuple of str
         Producing steps in the same repetition of the block, and streams taken from before.
     """
@@ -58,12 +63,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class PlannedBlock:
-    """Steps of one block, its repetitions, and which step makes each stream that flows on."""
+    """Steps of one block, its repetitions, and which steps make each stream that flows on."""
 
     name: str
     count: int
     steps: tuple[Step, ...]
-    makes: Mapping[str, int]
+    makes: Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,24 +143,66 @@ class _Placer:
         leaving = set(self.workload.outputs) if final else set()
         ways = self.mapping.partition.tensor
         steps: list[Step] = []
-        made: dict[str, int] = {}
+        made: dict[str, tuple[int, ...]] = {}
         for whole in block.operators:
             mine = divide(whole, ways)
             parts, tensors, group = self.parts(mine, block.tensors)
             for part in parts:
-                steps.append(self.step(part, mine, tensors, made, group, len(parts)))
-                made.update(dict.fromkeys(part.outputs, len(steps) - 1))
-                self.spilled.update(dict.fromkeys(part.outputs, steps[-1].spills_out))
+                first = len(steps)
+                for piece, unit in self.pieces(part, mine, tensors):
+                    steps.append(self.step(piece, mine, tensors, made, group, len(parts), unit))
+                made.update(dict.fromkeys(part.outputs, tuple(range(first, len(steps)))))
+                spilt = any(step.spills_out for step in steps[first:])
+                self.spilled.update(dict.fromkeys(part.outputs, spilt))
             last = bool(leaving & set(whole.outputs))
             collective = collective_after(whole, tensors, ways, last=last)
             if collective:
                 steps.append(self.collective(collective, tensors, made))
-                made[collective.outputs[0]] = len(steps) - 1
+                made[collective.outputs[0]] = (len(steps) - 1,)
         makes = {stream: made[t] for stream, t in block.carry.items() if t in made}
         makes |= {name: at for name, at in made.items() if name in block.shared}
         for stream, tensor in block.carry.items():
             self.spilled[stream] = self.spilled.get(tensor, False)
-        return PlannedBlock(block.name, block.count, tuple(steps), makes)
+        return PlannedBlock(block.name, block.count, self.scheduled(steps), makes)
+
+    def scheduled(self, steps: list[Step]) -> tuple[Step, ...]:
+        """Return a block's steps as the policy shares out sequences and links heads."""
+        units = self.architecture.device.units
+        found = balanced(steps, units, self.settings, self.mapping.balance)
+        if not self.mapping.pipeline_heads:
+            return found
+        self.groups += 1
+        return linked(found, self.groups, self.mapping.chunks)
+
+    def pieces(
+        self, operator: Operator, parent: Operator, tensors: Mapping[str, Tensor]
+    ) -> list[tuple[Operator, str]]:
+        """Return the operator, or its parts where several units work on it, and their units.
+
+        The unit is empty where the rule alone decides.
+        """
+        rule = self.rule(operator, parent, tensors)
+        if rule is None or not rule.coprocess or not divisible(operator):
+            return [(operator, "")]
+        work = work_of(operator, tensors, counts(operator, tensors), parent)
+        units = [name for name, _, _ in self.candidates(operator, parent, tensors, work)[0]]
+        if len(units) < 2:
+            return [(operator, "")]
+
+        def time_ps(unit: int, size: int) -> int:
+            part = part_of(operator, size, 0, 0)
+            asked = work_of(part, tensors, counts(part, tensors), parent)
+            name = units[unit]
+            estimate = self.architecture.device.units[name].estimate(asked, self.settings[name])
+            return self.time_ps(name, estimate)
+
+        pieces: list[tuple[Operator, str]] = []
+        done = 0
+        for unit, size in zip(units, shares(operator, len(units), time_ps), strict=True):
+            if size:
+                pieces.append((part_of(operator, size, done, len(pieces)), unit))
+                done += size
+        return pieces if len(pieces) > 1 else [(operator, pieces[0][1])]
 
     def parts(
         self, operator: Operator, tensors: Mapping[str, Tensor]
@@ -166,7 +213,7 @@ class _Placer:
             return (operator,), tensors, 0
         if self.mapping.attention == "auto":
             work = work_of(operator, tensors, counts(operator, tensors), operator)
-            if self.candidates(operator, operator, work)[0]:
+            if self.candidates(operator, operator, tensors, work)[0]:
                 return (operator,), tensors, 0
         parts, between = expansion(operator, tensors)
         self.groups += 1
@@ -174,18 +221,18 @@ class _Placer:
 
     def step(
         self, operator: Operator, parent: Operator, tensors: Mapping[str, Tensor],
-        made: Mapping[str, int], group: int, members: int,
+        made: Mapping[str, tuple[int, ...]], group: int, members: int, only: str,
     ) -> Step:  # fmt: skip
         counted = counts(operator, tensors)
         work = work_of(operator, tensors, counted, parent)
-        unit, estimate = self.place(operator, parent, work)
+        unit, estimate = self.place(operator, parent, tensors, work, only)
         inputs = [name for name in operator.inputs if name in made or name in self.spilled]
         sizes = [tensors[name].size_bytes if name in tensors else 1 for name in inputs]
         through = sum(s for n, s in zip(inputs, sizes, strict=True) if self.spilled.get(n, False))
         share = through / sum(sizes) if sum(sizes) else 0.0
         spills = self.spills(unit, work, group, parent) or counted.kv_write_bytes > 0
         spills |= counted.state_write_bytes > 0  # caches and states live in main memory
-        here = tuple(sorted({made[n] for n in operator.inputs if n in made}))
+        here = tuple(sorted({i for n in operator.inputs for i in made.get(n, ())}))
         carried = tuple(n for n in operator.inputs if n not in made and n in self.spilled)
         streams = estimate.weight_traffic_bytes + (share > 0) + spills
         if group and members > 1:
@@ -200,8 +247,9 @@ class _Placer:
         )  # fmt: skip
 
     def collective(
-        self, operator: Operator, tensors: Mapping[str, Tensor], made: Mapping[str, int]
-    ) -> Step:
+        self, operator: Operator, tensors: Mapping[str, Tensor],
+        made: Mapping[str, tuple[int, ...]],
+    ) -> Step:  # fmt: skip
         link = self.architecture.link
         if link is None:
             raise MappingError(
@@ -216,12 +264,20 @@ class _Placer:
         source = operator.inputs[0]
         return Step(
             operator, LINK, work, Counts(), estimate, 1, 0, 0.0,
-            self.spilled.get(source, False), (made[source],), (),
+            self.spilled.get(source, False), made[source], (),
         )  # fmt: skip
 
-    def place(self, operator: Operator, parent: Operator, work: Work) -> tuple[str, Estimate]:
-        """Return the fastest unit that the first matching rule allows, and its estimate."""
-        found, refusals = self.candidates(operator, parent, work)
+    def place(
+        self, operator: Operator, parent: Operator, tensors: Mapping[str, Tensor], work: Work,
+        only: str,
+    ) -> tuple[str, Estimate]:  # fmt: skip
+        """Return the fastest unit that the first matching rule allows, and its estimate.
+
+        A part of a divided operator has its unit already.
+        """
+        if only:
+            return only, self.architecture.device.units[only].estimate(work, self.settings[only])
+        found, refusals = self.candidates(operator, parent, tensors, work)
         if found:
             best = min(found, key=lambda item: item[2])
             return best[0], best[1]
@@ -234,10 +290,10 @@ class _Placer:
         )
 
     def candidates(
-        self, operator: Operator, parent: Operator, work: Work
+        self, operator: Operator, parent: Operator, tensors: Mapping[str, Tensor], work: Work
     ) -> tuple[list[tuple[str, Estimate, int]], list[str]]:
         """Return (unit, estimate, time in ps) of every allowed unit, and why others refuse."""
-        rule = self.rule(operator, parent)
+        rule = self.rule(operator, parent, tensors)
         found: list[tuple[str, Estimate, int]] = []
         refusals: list[str] = []
         for name, unit in self.architecture.device.units.items():
@@ -256,10 +312,14 @@ class _Placer:
             refusals.append(f"no unit is named or of kind {rule.on}; there are {legal}")
         return found, refusals
 
-    def rule(self, operator: Operator, parent: Operator) -> Rule | None:
+    def rule(
+        self, operator: Operator, parent: Operator, tensors: Mapping[str, Tensor]
+    ) -> Rule | None:
         def read(name: str) -> Any:
             if name == "phase":
                 return self.phase
+            if name == "intensity":
+                return _intensity(counts(operator, tensors))
             if name in ("kind", "label", "name"):
                 return getattr(operator, name)
             if name == "function":
@@ -297,6 +357,12 @@ class _Placer:
 def _dma(work: Work) -> Estimate:
     """Return the cost of a plain copy: its bytes through main memory, nothing computed."""
     return Estimate(0, output_traffic_bytes=work.output_bytes, choice="dma")
+
+
+def _intensity(counted: Counts) -> float:
+    """Return operations per byte of weights, cache and state read; infinite where none is."""
+    stored = counted.weight_read_bytes + counted.kv_read_bytes + counted.state_read_bytes
+    return 2 * counted.macs / stored if stored else math.inf
 
 
 def _kind(unit: Unit) -> str:

@@ -20,12 +20,14 @@ from accelsim.config import (
 )
 from accelsim.cost import Dataflow
 from accelsim.errors import nearest
+from accelsim.mapping._balance import Balance
 from accelsim.workload.ops import kinds, rules
 
 __all__ = ["MappingSpec", "Partition", "Rule", "load"]
 
-MATCHABLE = frozenset({"kind", "label", "name", "function", "phase"})
-"""Text that a rule's condition may read, besides every dim (0 where an operator has none)."""
+MATCHABLE = frozenset({"kind", "label", "name", "function", "phase", "intensity"})
+"""What a rule's condition may read, besides every dim (0 where an operator has none): texts, and
+the operations per byte of weights and cache that are read."""
 
 
 @cache
@@ -40,10 +42,14 @@ class Rule(Spec):
     """One placement rule; the first rule whose condition holds decides."""
 
     when: str = ""
-    """Condition over `kind`, `label`, `function`, `phase` and dims, for example
-    ``label == 'attention' and q_len == 1``; always true where empty."""
+    """Condition over `kind`, `label`, `function`, `phase`, `intensity` (operations per byte of
+    weights and cache read) and dims, for example ``label == 'attention' and q_len == 1`` or
+    ``intensity < 8``; always true where empty."""
     on: Literal["fastest"] | list[str] = "fastest"
     """``fastest`` of all units, or a list of unit kinds or names of which the fastest is taken."""
+    coprocess: bool = False
+    """All of these units work on the operator side by side: columns of its weights, or whole
+    experts, are divided between them so that they end together."""
 
     @field_validator("when")
     @classmethod
@@ -75,7 +81,8 @@ class Partition(Spec):
     pipeline: Count = 1
     """Pipeline stages: layers divided, activations handed over."""
     microbatches: Count = 1
-    """Parts that the batch is cut into, so that pipeline stages overlap."""
+    """Parts that the batch is cut into, so that pipeline stages overlap; or, on one stage, units
+    of a device, with `interleave`."""
 
 
 class MappingSpec(Spec):
@@ -105,6 +112,19 @@ class MappingSpec(Spec):
     activation_share: Annotated[Fraction, Field(lt=1)] = 0.5
     """Part of the on-chip buffer that may hold activations between operators, what does not fit
     goes through main memory; the rest is for tiles that load ahead."""
+    balance: Balance = "even"
+    """How sequences of different lengths share out over the channels of a memory that computes:
+    each group of equal ones over all channels (``even``), in order (``round_robin``), or the
+    longest first, each to the channel with the least load (``greedy``)."""
+    interleave: bool = False
+    """Micro-batches take turns layer by layer, so that one computes on arrays while another is in
+    memory; otherwise the first of them goes before wherever both want a unit."""
+    pipeline_heads: bool = False
+    """Attention runs head by head beside the projections before and after it; pays where it has a
+    unit of its own."""
+    capacity: Literal["main", "pooled"] = "main"
+    """What weights, cache and activations must fit into: the main memory, or all memories that
+    units stream from, together."""
     chunks: Count = 8
     """Most tile tasks per operator and stream; longer tile streams are coalesced to this many."""
 
