@@ -54,6 +54,7 @@ validate: $(READY) ## compare with reference data and publications; rewrite repo
 	$(BIN)/accelsim validate workloads
 	$(BIN)/accelsim validate measured $(REFERENCES)/measured/ops.parquet
 	$(BIN)/accelsim validate endtoend $(REFERENCES)/measured/e2e.csv.gz
+	$(BIN)/accelsim reproduce --all
 
 calibrate: $(READY) ## refit all shipped GPU scalars; rewrite arch/components/ and reports/calibration/
 	$(BIN)/accelsim calibrate --shipped --data $(REFERENCES)/measured/ops.parquet

@@ -23,6 +23,7 @@ from accelsim.cli.imports import imports
 from accelsim.cli.library import list_names, show
 from accelsim.cli.measure import measure
 from accelsim.cli.measured_validation import measured
+from accelsim.cli.reproduce import reproduce
 from accelsim.cli.run import run
 from accelsim.cli.schemas import schemas
 from accelsim.cli.sweep import merge, pareto, sweep
@@ -94,6 +95,7 @@ app.command(short_help="Evaluate one point, operator by operator.")(run)
 app.command(short_help="Evaluate a design space; resume, draw its fronts.")(sweep)
 app.command(short_help="Print and draw the Pareto front of a store.")(pareto)
 app.command(short_help="Merge the stores of a sweep's shards.")(merge)
+app.command(short_help="Run a paper's sweeps; compare its figures with ours.")(reproduce)
 app.command(short_help="Write one point's timeline for ui.perfetto.dev.")(trace)
 app.command(short_help="Measure operators and models on a GPU or CPU.")(measure)
 app.command(short_help="Fit the GPU model to measured operators.")(calibrate)
