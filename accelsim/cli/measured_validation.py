@@ -29,6 +29,13 @@ def measured(
             help="Calibration (YAML) of one GPU and source; may be given several times.",
         ),
     ] = None,
+    architecture: Annotated[
+        str,
+        typer.Option(
+            "--architecture", "-a",
+            help="What ran the rows of boards that are no known GPUs, such as a CPU.",
+        ),
+    ] = "",
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder of the report.  [reports/validation/FILE]"),
@@ -41,11 +48,12 @@ def measured(
     from accelsim.report.measured import write_measured
 
     named = calibration or []
-    found = compare_file(file, named)
+    found = compare_file(file, named, architecture=architecture)
     total = summary(found, file)
     folder = out or Path("reports/validation") / file.name.split(".")[0]
     command = " ".join([
         "accelsim validate measured", file.name, *(f"--calibration {one.name}" for one in named),
+        *([f"--architecture {architecture}"] if architecture else []),
     ])  # fmt: skip
     with writing(folder / "report.md"):
         files = write_measured(found, total, folder, command)

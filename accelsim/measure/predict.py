@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.arch import ArchitectureSpec
 from accelsim.config import library, load_resolved, validate
 from accelsim.cost._gpu_calibration import Calibration, ClockScalars
 from accelsim.cost.gpu import Gpu
@@ -20,6 +21,7 @@ from accelsim.measure.kernels import FORMATS, VECTORS, Seconds
 from accelsim.measure.links import collective_s
 from accelsim.measure.rows import MODELLED, groups
 from accelsim.measure.split import COLLECTIVES
+from accelsim.measure.units import unit_s
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,8 +71,9 @@ def campaigns() -> Mapping[tuple[str, str], Calibration]:
 
 
 def predict(
-    table: pd.DataFrame, calibrations: Mapping[tuple[str, str], Calibration] | None = None
-) -> Prediction:
+    table: pd.DataFrame, calibrations: Mapping[tuple[str, str], Calibration] | None = None,
+    architecture: ArchitectureSpec | None = None,
+) -> Prediction:  # fmt: skip
     """Predict every row of a table of measured operators.
 
     Parameters
@@ -79,6 +82,8 @@ def predict(
         Columns as in `docs/measured-data.md`.
     calibrations : mapping, optional
         (board, campaign) -> scalars that come before the shipped ones.
+    architecture : ArchitectureSpec, optional
+        What rows of boards that no GPU component lists ran on; see `accelsim.measure.units`.
 
     Notes
     -----
@@ -93,6 +98,10 @@ def predict(
     for name, rows in owner.groupby(owner, observed=True).indices.items():
         gpu_name, source = str(name).split("\0")
         part = table.iloc[rows]
+        if gpu_name not in boards() and architecture is not None:
+            seconds, reason[rows] = unit_s(part, architecture)
+            kernel[rows] = seconds * 1e6
+            continue
         if gpu_name not in boards():
             reason[rows] = f"no component file lists the board {gpu_name}"
             continue

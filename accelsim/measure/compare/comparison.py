@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim import arch as architectures
 from accelsim.errors import UnknownNameError
 from accelsim.measure.compare.baselines import baselines
 from accelsim.measure.compare.calibrations import Named, read_calibrations
@@ -129,6 +131,7 @@ def compare_file(
     file: str | Path,
     calibrations: Iterable[str | Path] = (),
     *,
+    architecture: str = "",
     predictor: Predictor | None = None,
 ) -> Comparison:
     """Read a table of measured operators, predict every row and set both side by side.
@@ -139,6 +142,8 @@ def compare_file(
         CSV, gzipped CSV or Parquet.
     calibrations : iterable of path, optional
         Calibration files; for other GPUs and sources the shipped scalars hold.
+    architecture : str, optional
+        What ran the rows of boards that are no known GPUs, such as a CPU.
     predictor : callable, optional
         What predicts; the GPU kernel model unless given.
 
@@ -152,12 +157,13 @@ def compare_file(
     table = read_measured(file)
     named = read_calibrations(calibrations)
     names = sorted(map(str, table["gpu"].unique()))
-    if not any(name in boards() for name in names):
+    if not architecture and not any(name in boards() for name in names):
         raise UnknownNameError("board", names[0], boards())
     if predictor is None:
         from accelsim.measure.predict import predict
 
-        predictor = predict
+        other = architectures.load(architecture) if architecture else None
+        predictor = partial(predict, architecture=other)
     scalars = {key: one.calibration for key, one in named.items()}
     return compare(table, predictor(table, scalars or None), tuple(named.values()))
 

@@ -65,6 +65,11 @@ DIMENSIONS: Final[Mapping[str, tuple[str, ...]]] = {
 """Operator -> columns that a table with such rows must have."""
 
 
+STATUS: Final = "status"
+"""Column of our own tables: ``ok``, or why a row has no time."""
+_MEASURED: Final = ("ok", "")
+
+
 def read_measured(path: str | Path) -> pd.DataFrame:
     """Read a table of measured operators.
 
@@ -77,7 +82,8 @@ def read_measured(path: str | Path) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        All of `TEXTS` (categories, "" where missing) and `NUMBERS` (float64), in the table's order
+        Rows that were measured (of a table with a ``status``, those that are ``ok``): all of
+        `TEXTS` (categories, "" where missing) and `NUMBERS` (float64), in the table's order
         of rows, numbered from 0; other columns are left out.
 
     Raises
@@ -94,6 +100,10 @@ def read_measured(path: str | Path) -> pd.DataFrame:
     _check_columns([str(column) for column in table], place)
     if table.empty:
         raise ConfigError("has no rows", place)
+    if STATUS in table:
+        table = table[table[STATUS].isin(_MEASURED)].reset_index(drop=True)
+        if table.empty:
+            raise ConfigError("has no row that was measured: see its statuses", place, STATUS)
     whole = _typed(table, place)
     _check_cells(whole, place)
     return whole
@@ -138,7 +148,11 @@ def _parquet(path: Path) -> pd.DataFrame:
     except ImportError:
         raise MissingExtraError("pyarrow", "parquet", "reading a Parquet file") from None
     file = parquet.ParquetFile(path)
-    columns = [name for name in file.schema_arrow.names if name in TEXTS or name in NUMBERS]
+    columns = [
+        name
+        for name in file.schema_arrow.names
+        if name in TEXTS or name in NUMBERS or name == STATUS
+    ]
     frame: pd.DataFrame = file.read(columns).to_pandas()
     return frame
 
@@ -156,7 +170,7 @@ def _csv(path: Path, *, zipped: bool) -> pd.DataFrame:
     twice = sorted({name for name in head if head.count(name) > 1})
     if twice:
         raise ValueError(f"column `{twice[0]}` stands twice")
-    known = [name for name in head if name in TEXTS or name in NUMBERS]
+    known = [name for name in head if name in TEXTS or name in NUMBERS or name == STATUS]
     return pd.read_csv(
         path, compression="gzip" if zipped else None, encoding="utf-8-sig", names=head,
         skiprows=comments + 1, usecols=known, low_memory=False,

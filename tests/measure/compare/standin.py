@@ -54,7 +54,9 @@ class Prediction:
     reason: NDArray[Any]
 
 
-def predict(rows: pd.DataFrame, calibrations: Mapping[Any, Any] | None = None) -> Prediction:
+def predict(
+    rows: pd.DataFrame, calibrations: Mapping[Any, Any] | None = None, architecture: object = None
+) -> Prediction:
     """Return three quarters of the datasheet's speed, and 3 us that the clock adds."""
     kernel = np.maximum(*roofline_us(rows)) / 0.75
     reason = np.where(np.isnan(kernel), "no datasheet figure", "").astype(object)

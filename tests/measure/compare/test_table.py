@@ -89,3 +89,14 @@ def test_groups_are_sorted_and_whole(tmp_path: Path) -> None:
     groups = row_groups(found, ("gpu",))
     assert {key: rows.tolist() for key, rows in groups.items()} == {("A40",): [1], ("T4",): [0, 2]}
     assert list(groups) == [("A40",), ("T4",)]
+
+
+def test_rows_without_a_measurement_are_left_out(tmp_path: Path) -> None:
+    """Our own tables have a status: skipped and failed cases have no time to compare."""
+    frame = pd.DataFrame([*ROWS, gemm(8, 64, 32, 5.0)]).assign(status=["ok", "skip", "error"])
+    frame.loc[1:, "latency_us"] = np.nan
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    assert read_measured(tmp_path / "a.csv")["latency_us"].tolist() == [5.0]
+    frame.iloc[1:].to_csv(tmp_path / "none.csv", index=False)
+    with pytest.raises(ConfigError, match="no row that was measured"):
+        read_measured(tmp_path / "none.csv")
