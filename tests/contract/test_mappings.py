@@ -8,6 +8,7 @@ from accelsim import mapping
 from accelsim.config import library
 from accelsim.errors import InfeasibleError, MappingError
 from tests.contract.outcome import outcome
+from tests.golden.replay import designs
 
 
 @pytest.mark.parametrize("name", library.names("mapping"))
@@ -16,8 +17,7 @@ def test_the_file_loads_and_its_name_is_its_own(name: str) -> None:
     assert mapping.load(name).name == name
 
 
-@pytest.mark.parametrize("arch", library.names("arch"))
-@pytest.mark.parametrize("name", library.names("mapping"))
+@pytest.mark.parametrize(("arch", "name"), designs())
 def test_a_policy_runs_or_is_refused_with_a_reason(name: str, arch: str) -> None:
     """The message names policy, operator and architecture."""
     result = outcome("gpt2", arch, name, phase="decode", batch=2, seq_len=128)

@@ -10,23 +10,37 @@ import json
 from pathlib import Path
 from typing import Any
 
+from accelsim.arch import load
 from accelsim.config import library
 from accelsim.errors import InfeasibleError, MappingError
 from accelsim.evaluation import evaluate
 
 RECORD = Path(__file__).with_name("replay.json")
+ONE_GPU = "a100-80gb"
 MODELS = ("gpt2", "llama2-7b", "mixtral-8x7b")
 FIGURES = ("latency_s", "energy_j", "area_mm2", "utilisation", "memory_bytes")
 
 Answer = dict[str, float] | str
 
 
+def designs() -> list[tuple[str, str]]:
+    """Return architecture and mapping of every design: of GPUs, one with all mappings.
+
+    The others have the same units, and a mapping for memory that computes finds none in them.
+    """
+    return [
+        (name, mapping)
+        for name in library.names("arch")
+        for mapping in library.names("mapping")
+        if load(name).family != "gpu" or name == ONE_GPU or mapping == "roofline-best"
+    ]
+
+
 def points() -> list[tuple[str, str, str, str]]:
     """Return model, architecture, mapping and phase of every point."""
     return [
         (model, arch, mapping, phase)
-        for arch in library.names("arch")
-        for mapping in library.names("mapping")
+        for arch, mapping in designs()
         for model in MODELS
         for phase in ("prefill", "decode")
     ]
