@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["imports"]
 
 imports = typer.Typer(
-    help="Read a model, or measured latencies, from foreign files.", no_args_is_help=True, rich_markup_mode=None
+    help="Read a model, or measured latencies, from foreign files.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 imports.command("measured")(import_measured)
