@@ -1,7 +1,7 @@
 """Cycle counts of public processing-in-memory simulators, one figure per row.
 
-AttAcc over Ramulator 2 (one HBM3 stack), NeuPIMs over NewtonSim (one decoder layer) and Samsung's
-PIMSimulator (kernels over 64 pseudo channels) and CENT (blocks on GDDR6-AiM).
+AttAcc over Ramulator 2 (one HBM3 stack, and whole systems), NeuPIMs over NewtonSim (one decoder
+layer), Samsung's PIMSimulator (kernels over 64 pseudo channels) and CENT (blocks on GDDR6-AiM).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from accelsim.cost import Work
-from accelsim.measure.cases import _pim_cent, _pim_neupims
+from accelsim.measure.cases import _pim_cent, _pim_neupims, _pim_systems
 from accelsim.measure.cases._case import Case
 from accelsim.measure.cases._pim_parts import Answer, Row, memory, unit, whole
 
@@ -72,7 +72,7 @@ def _answer(row: Row, requests: Sequence[Row]) -> Answer:
     if level == "gddr6_aim_decode":
         return _pim_cent.answer(row)
     if level == "e2e_decode":
-        return "attacc system", None, "a whole system: needs a mapping, not one unit"
+        return _pim_systems.answer(row)
     return level, None, f"unknown level `{level}`"
 
 
