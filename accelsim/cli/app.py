@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from accelsim._version import __version__
 from accelsim.cli.calibrate import calibrate
+from accelsim.cli.commands import commands
 from accelsim.cli.endtoend import endtoend
 from accelsim.cli.graph import graphs
 from accelsim.cli.imports import imports
@@ -97,6 +98,7 @@ app.command(short_help="Print and draw the Pareto front of a store.")(pareto)
 app.command(short_help="Merge the stores of a sweep's shards.")(merge)
 app.command(short_help="Run a paper's sweeps; compare its figures with ours.")(reproduce)
 app.command(short_help="Write one point's timeline for ui.perfetto.dev.")(trace)
+app.command(short_help="Draw a channel's commands for a product in memory.")(commands)
 app.command(short_help="Measure operators and models on a GPU or CPU.")(measure)
 app.command(short_help="Fit the GPU model to measured operators.")(calibrate)
 app.command("list", short_help="List designs and kinds by name.")(list_names)
