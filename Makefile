@@ -6,13 +6,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.stamp
 JOBS ?= 2
 REFERENCES ?= ../shared/data
-# Further pytest arguments for the run against the checkout, and for that against the wheel.
+# Further pytest arguments for `make pytest`, and for the run against the wheel.
 TESTS ?=
 WHEEL_TESTS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint types layers pytest wheel bench validate calibrate schemas format lock \
+.PHONY: help setup demo test lint types layers pytest checkout wheel bench validate calibrate schemas format lock \
 	clean distclean
 
 help: ## show this list
@@ -28,7 +28,8 @@ $(READY): pyproject.toml requirements.lock accelsim/_version.py scripts/setup.sh
 demo: $(READY) ## run a small design sweep; the report is written to reports/quickstart/
 	$(BIN)/accelsim sweep sweeps/quickstart.yaml
 
-test: lint types layers pytest wheel ## all checks: style, types, layers, tests of checkout and wheel
+# Each test runs once: against the wheel what it carries, against the checkout the rest.
+test: lint types layers checkout wheel ## all checks: style, types, layers, tests of checkout and wheel
 
 lint: $(READY) ## ruff: rules and formatting
 	$(BIN)/ruff check .
@@ -40,10 +41,14 @@ types: $(READY) ## mypy, strict on the package
 layers: $(READY) ## each room imports only from the rooms below it
 	$(BIN)/lint-imports
 
-pytest: $(READY) ## tests and doctests against the checkout; TESTS="-k name" selects
+pytest: $(READY) ## all tests and doctests against the checkout; TESTS="-k name" selects
 	$(BIN)/python -m pytest -n $(JOBS) $(TESTS)
 
-wheel: $(READY) ## tests against the built wheel, installed outside the checkout
+checkout: $(READY) ## doctests, and the tests that the wheel cannot run, against the checkout
+	$(BIN)/python -m pytest -n $(JOBS) accelsim tests/test_packaging.py
+	$(BIN)/python -m pytest -n $(JOBS) -m checkout tests
+
+wheel: $(READY) ## all other tests against the built wheel, installed outside it
 	sh scripts/wheel.sh $(VENV) -n $(JOBS) -m "not checkout" $(WHEEL_TESTS)
 
 bench: $(READY) ## speed of the engines, the lowering and a sweep
