@@ -19,6 +19,7 @@ def all_schemas() -> dict[str, dict[str, Any]]:
     """Return name -> schema; the same bytes for the same types, whatever the run."""
     from accelsim.arch import ArchitectureSpec
     from accelsim.explore import SweepSpec
+    from accelsim.explore.papers import PaperSpec
     from accelsim.mapping import MappingSpec
 
     found = {
@@ -26,6 +27,7 @@ def all_schemas() -> dict[str, dict[str, Any]]:
         "arch": ArchitectureSpec.model_json_schema(),
         "mapping": MappingSpec.model_json_schema(),
         "sweep": SweepSpec.model_json_schema(),
+        "paper": PaperSpec.model_json_schema(),
     }
     return {name: _finished(name, schema) for name, schema in found.items()}
 

@@ -21,7 +21,8 @@ from accelsim.explore.space import boxes
 from accelsim.explore.sweep import SweepSpec, load_sweep
 
 __all__ = [
-    "BUSY", "EXTRAS", "LARGEST", "Figure", "PaperSpec", "Selection", "load_paper", "paper_files",
+    "BUSY", "EXTRAS", "LARGEST", "LINES", "Figure", "PaperSpec", "Selection", "load_paper",
+    "paper_files",
 ]  # fmt: skip
 
 BUSY: Final = "busy."
@@ -33,6 +34,9 @@ mean time per output token of whole generations."""
 
 LARGEST: Final = "largest"
 """In place of a batch: the largest that the memory holds, of those that the sweep tries."""
+
+LINES: Final = ("slope", "intercept")
+"""Summaries that are of a straight line through rows."""
 
 _FOLDER: Final = "components"  # which the library does not take for sweeps
 
@@ -106,13 +110,15 @@ class Figure(Spec):
     A list of such mappings takes the rows of all, as where a policy is used from some batch on."""
     over: Selection | None = None
     """The rows to compare them with; the figure is the value itself where absent."""
-    summary: Literal["mean", "geomean", "max", "min", "range", "ratio_of_means", "crossing"] = (
-        "mean"
-    )
+    summary: Literal[
+        "mean", "geomean", "max", "min", "range", "ratio_of_means", "crossing", "slope",
+        "intercept",
+    ] = "mean"  # fmt: skip
     """How pairs of equal axes become one figure; ``range`` gives lowest and highest, ``crossing``
-    the smallest value of `along` from which the mean ratio stays at 1 or above."""
+    the smallest value of `along` from which the mean ratio stays at 1 or above, ``slope`` and
+    ``intercept`` those of the straight line of least squares through rows along `along`."""
     along: str = "batch"
-    """Axis of a ``crossing``."""
+    """Axis of a ``crossing``, ``slope`` or ``intercept``."""
     saving: bool = False
     """The figure is one minus the ratio: what is saved."""
     tier: Literal["exact", "calibrated", "shape"]
@@ -128,6 +134,8 @@ class Figure(Spec):
             problem = f"unknown metric `{self.metric}`; {hint}; or busy.RESOURCE"
         elif self.over is None and self.summary in ("ratio_of_means", "crossing"):
             problem = f"`{self.summary}` needs `over`"
+        elif self.over is not None and self.summary in LINES:
+            problem = f"`{self.summary}` is of rows, without `over`"
         elif self.over is None and self.saving:
             problem = "`saving` needs `over`"
         elif self.published[0] != self.published[1] and self.summary != "range":
@@ -173,7 +181,7 @@ def _problems(paper: PaperSpec) -> Iterator[InitErrorDetails]:
         return
     known = _values(found)
     for i, figure in enumerate(paper.figures):
-        if figure.summary == "crossing" and figure.along not in known:
+        if figure.summary in ("crossing", *LINES) and figure.along not in known:
             yield line_error(("figures", i, "along"), f"no sweep has the axis `{figure.along}`")
         for side in ("of", "over"):
             for part in getattr(figure, side) or ():

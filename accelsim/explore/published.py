@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from accelsim.explore.axes import MAIN_AXES
 from accelsim.explore.frames import to_frame
-from accelsim.explore.papers import BUSY, LARGEST, Figure, PaperSpec, Selection
+from accelsim.explore.papers import BUSY, LARGEST, LINES, Figure, PaperSpec, Selection
 from accelsim.explore.runner import keys, run
 from accelsim.explore.store import Store
 from accelsim.explore.sweep import SweepSpec, load_sweep
@@ -179,6 +181,8 @@ def answer(figure: Figure, rows: pd.DataFrame) -> Answer:
         return Answer(figure, None, 0, _why_none(rows, figure.of))
     if figure.over is None:
         values = [float(v) for v in mine[figure.metric]]
+        if figure.summary in LINES:
+            return _line(figure, [float(v) for v in mine[figure.along]], values)
         return Answer(figure, _summary(figure, values), len(values))
     theirs = _chosen(rows, figure.over, figure.metric)
     if theirs.empty:
@@ -313,6 +317,16 @@ def _crossing(pairs: Sequence[Pair]) -> Values | None:
             break
         found = float(at)
     return None if found is None else (found, found)
+
+
+def _line(figure: Figure, along: Sequence[float], values: Sequence[float]) -> Answer:
+    """Return slope or intercept of the straight line of least squares."""
+    if len(set(along)) < len(along) or len(along) < 2:
+        reason = f"{len(along)} rows have {len(set(along))} values of {figure.along}"
+        return Answer(figure, None, len(along), f"{reason}; a line needs one row each, and two")
+    slope, intercept = np.polyfit(along, values, 1)
+    found = float(slope if figure.summary == "slope" else intercept)
+    return Answer(figure, (found, found), len(values))
 
 
 _SUMMARIES: Final[Mapping[str, Callable[[Sequence[float]], Values]]] = {

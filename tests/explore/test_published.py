@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from accelsim.explore.papers import Figure
 from accelsim.explore.published import Answer, answer
@@ -141,3 +142,27 @@ def test_ambiguous_pairs_are_refused(rows: pd.DataFrame) -> None:
 def test_a_metric_that_no_row_has_is_no_answer(rows: pd.DataFrame) -> None:
     """For example a resource that the architecture lacks."""
     assert "no row has busy.banks" in answer(figure(metric="busy.banks"), rows).reason
+
+
+@pytest.mark.parametrize(("summary", "expected"), [("slope", -5.0), ("intercept", 20.0)])
+def test_a_line_is_laid_through_rows(rows: pd.DataFrame, summary: str, expected: float) -> None:
+    """Batches 1, 2 and 4 at 15, 10 and 0 tokens per second lie on one line."""
+    exact = rows.copy()
+    exact["throughput_tokens_per_s"] = 20.0 - 5.0 * exact["batch"]
+    line = figure(summary=summary, over=None, along="batch", of={"arch": "fast", "seq_len": 128})
+    found = answer(line, exact[exact["status"] == "done"])
+    assert value(found) == pytest.approx(expected)
+    assert found.points == 3
+
+
+def test_a_line_needs_one_row_for_each_value(rows: pd.DataFrame) -> None:
+    """Rows of two lengths at one batch are no line along batches."""
+    found = answer(figure(summary="slope", over=None, along="batch"), rows)
+    assert found.ours is None
+    assert "6 rows have 3 values of batch" in found.reason
+
+
+def test_a_line_is_of_rows_and_not_of_pairs() -> None:
+    """`over` beside it is refused."""
+    with pytest.raises(ValidationError, match="without `over`"):
+        figure(summary="intercept", along="batch")
