@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from accelsim.explore.papers import Figure
-from accelsim.explore.published import Answer, answer
+from accelsim.explore.papers import Figure, load_paper
+from accelsim.explore.published import Answer, answer, reproduce
 
 # (arch, batch, seq_len, throughput); the slow one does not hold 4, neither of them 8.
 POINTS = [
@@ -166,3 +167,12 @@ def test_a_line_is_of_rows_and_not_of_pairs() -> None:
     """`over` beside it is refused."""
     with pytest.raises(ValidationError, match="without `over`"):
         figure(summary="intercept", along="batch")
+
+
+def test_published_constants_follow_from_timings(tmp_path: Path) -> None:
+    """LLMServingSim's slopes come within 15 % out of the timings of four memories."""
+    done = reproduce(load_paper("llmservingsim"), tmp_path, jobs=1, quiet=True)
+    slopes = [found.ratio for found in done.answers if found.figure.summary == "slope"]
+    assert len(slopes) == 4
+    assert all(slope is not None and abs(slope - 1) < 0.15 for slope in slopes)
+    assert done.counts == {"done": 128}
