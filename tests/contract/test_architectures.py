@@ -59,7 +59,8 @@ def test_small_workloads_run_or_are_refused_with_a_reason(
         assert "refuses" in str(result)
         return
     assert result.energy_j >= 0
-    if name != "null":
+    units = arch.load(name).device.units.values()
+    if not any(getattr(unit, "kind", "") == "null" for unit in units):  # one that takes no time
         assert result.latency_s > 0
         assert result.energy_j > 0
         assert result.area_mm2 > 0

@@ -47,7 +47,7 @@ PIPELINES = [name for name in NAMES if load_model(name).family == "pipeline"]
 def plain(name: str) -> bool:
     """Say whether a model is a decoder that the second closed form knows."""
     model = load_model(name)
-    if model.family != "decoder":
+    if model.family != "decoder" or model.transforms:
         return False
     given = model.parameters
     if given.attention != "standard" or given.attention_chunk_size or given.q_lora_rank:
@@ -88,7 +88,9 @@ def test_every_pass_is_legal_and_costs_something(name: str, kind: str) -> None:
     """A family's graphs are legal in every kind of pass, for one and for several."""
     model = load_model(name)
     one, three = (validate(workload(model, phase_of(model, kind, batch, 64))) for batch in (1, 3))
-    assert 0 < totals(one).macs < totals(three).macs
+    little, more = totals(one), totals(three)
+    assert 0 < little.macs + little.vector_ops < more.macs + more.vector_ops
+    assert little.macs < more.macs or more.macs == 0
     assert (
         one.parameters
         == three.parameters

@@ -61,7 +61,9 @@ class StepConfig(Spec):
     """How often `steps` repeat, each time with weights of their own."""
     carry: Annotated[dict[str, str], Frozen] = Field(default_factory=FrozenMap)
     """Tensor that the first repetition reads -> tensor of the steps that the next reads."""
-    steps: tuple[Annotated[StepConfig, BeforeValidator(_step)], ...] = ()
+    steps: tuple[
+        Annotated[StepConfig, BeforeValidator(_step, json_schema_input_type=str | StepConfig)], ...
+    ] = ()
     """What repeats."""
 
     @model_validator(mode="after")
@@ -80,7 +82,9 @@ class EinsumConfig(Spec):
     """Rank -> size: a number, or arithmetic over ranks above and over `batch`, `q_len`, ..."""
     tensors: Annotated[dict[str, TensorConfig], Frozen] = Field(default_factory=FrozenMap)
     """Tensors that are more than activations in the usual format."""
-    einsums: tuple[Annotated[StepConfig, BeforeValidator(_step)], ...]
+    einsums: tuple[
+        Annotated[StepConfig, BeforeValidator(_step, json_schema_input_type=str | StepConfig)], ...
+    ]
     """Statements in order of execution."""
     outputs: tuple[str, ...] = ()
     """Tensors that go to the host; those that nothing reads where absent."""
