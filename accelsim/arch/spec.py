@@ -60,6 +60,9 @@ class DeviceSpec(Spec):
     """Memories by name."""
     main_memory: str = ""
     """Memory that holds weights and KV cache; the only one that units stream from if absent."""
+    paths: dict[str, AnyLink] = Field(default_factory=dict)
+    """Memory -> what joins it and the main memory; what is kept there moves over it, and so do
+    inputs and outputs of the units that stream from it."""
     given_area_mm2: SquareMillimetres | None = None
     """Published die area; replaces the sum over components."""
     idle_power_w: Watts = 0.0
@@ -93,6 +96,14 @@ class DeviceSpec(Spec):
                 "`main_memory` must name one of: {legal}",
                 {"legal": ", ".join(self.memories)},
             )
+        for name in self.paths:
+            if name not in self.memories or name == main:
+                legal = ", ".join(other for other in self.memories if other != main)
+                raise PydanticCustomError(
+                    "path",
+                    "a path joins the main memory and another; `{name}` is none of: {legal}",
+                    {"name": name, "legal": legal},
+                )
         object.__setattr__(self, "main_memory", main)
         return self
 

@@ -82,6 +82,8 @@ def _headline(result: Result) -> str:
     beside = f" and a prefill of {point['seq_len']}" if point["phase"] == "mixed" else ""
     changed = "".join(f"\n  with {path} = {value}" for path, value in point["overrides"].items())
     what = f"{point['phase']} of {point['batch']} x {point['seq_len']} {tokens} tokens{beside}"
+    if any(path.startswith("workload.lengths") for path in point["overrides"]):
+        what = f"{point['phase']} of {point['batch']} requests of different lengths"
     if point["phase"] == "forward":  # images have no tokens to name, saved graphs their own sizes
         what = result.simulated.lowered.plan.workload.phase
     return f"{point['model']} on {point['arch']} by {point['mapping']}, {what}{changed}\n"

@@ -126,8 +126,14 @@ class Estimate:
         energy of memory traffic, which the memory itself accounts for.
     ideal_ps : float
         Time at the unit's peak rate, for utilisation.
+    loads_within : float
+        Part of the work, from its start, within which all weights load: below 1 where they are
+        read in a first pass over them and found in the buffer in the others.
     choice : str
         What the unit chose (dataflow and tile, kernel), for the operator table.
+    held_ps : int
+        With `includes_memory`, time of the memory that the work takes from other units' streams
+        while it runs beside them.
     """
 
     compute_ps: int
@@ -140,6 +146,8 @@ class Estimate:
     energy_pj: dict[str, float] = field(default_factory=dict)
     ideal_ps: float = 0.0
     choice: str = ""
+    held_ps: int = 0
+    loads_within: float = 1.0
 
 
 class Component(Spec):
@@ -193,6 +201,10 @@ class Memory(Component):
         """Return the time of a sequential stream of `size_bytes`, in ps."""
         return to_ps(size_bytes / self.bandwidth()) if size_bytes else 0
 
+    def write_ps(self, size_bytes: int) -> int:
+        """Return the time of writing `size_bytes` in order, in ps: that of reading by default."""
+        return self.stream_ps(size_bytes)
+
     @abstractmethod
     def energy_pj(self, size_bytes: int) -> float:
         """Return the energy of moving `size_bytes` across the interface."""
@@ -220,6 +232,8 @@ class Setting:
         The array's stationary operand is loaded while the previous fold computes.
     tile_buffers : int
         Tiles in the on-chip buffer per stream: 1 serialises load and compute, 2 overlaps them.
+    beside_traffic : bool
+        Other units may stream from the memory while this one computes in it.
     """
 
     memory: Memory
@@ -228,6 +242,7 @@ class Setting:
     dataflow: Dataflow = "auto"
     double_buffer_stationary: bool = True
     tile_buffers: int = 2
+    beside_traffic: bool = False
 
 
 class Unit(Component):

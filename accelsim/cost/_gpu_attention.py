@@ -15,6 +15,7 @@ __all__ = [
     "DECODE_QUERIES",
     "SCORE_INSTRUCTIONS",
     "decode",
+    "decode_tile",
     "mixed",
     "prefill",
 ]
@@ -161,12 +162,24 @@ def mixed(
 
 
 @kernel
+def decode_tile(heads: int, kv_heads: int, q_len: int) -> int:
+    """Return the rows of a block of `decode`: the queries of the heads that share a KV head.
+
+    Examples
+    --------
+    >>> decode_tile(32, 32, 1), decode_tile(64, 2, 1), decode_tile(128, 1, 8)
+    (16, 32, 64)
+    """
+    return min(_tile(max(1, heads // max(1, kv_heads)) * q_len), 64)
+
+
+@kernel
 def decode(
     batch: int, heads: int, kv_heads: int, q_len: int, kv_len: int, head_dim: int, value_dim: int,
     bytes_kv: float, memory_bytes: float,
     sms: int, peak: float, bandwidth: float,
     start: float, block_s: float, combine_s: float, resident: float, lone: float,
-    most: float, shortest: float, split_alone: bool,
+    most: float, shortest: float, split_alone: bool, overlapped: bool = False,
 ) -> tuple[float, int, float, int]:  # fmt: skip
     """Time of attention of few new tokens per sequence, by the fastest split of the keys.
 
@@ -180,7 +193,7 @@ def decode(
         Compulsory bytes: queries, keys, values, outputs.
     sms, peak, bandwidth
         As in `_gpu_product.matmul`; `bandwidth` is what the kernel attains.
-    start, block_s, combine_s, resident, lone, most, shortest, split_alone
+    start, block_s, combine_s, resident, lone, most, shortest, split_alone, overlapped
         Calibration; see `_gpu_calibration.DecodeScalars`.
 
     Returns
@@ -201,9 +214,8 @@ def decode(
     """
     best, best_split, scores, count = np.inf, 1, 0.0, 0
     share = max(1, heads // max(1, kv_heads))
-    rows = share * q_len
-    tile = min(_tile(rows), 64)
-    high = -(-rows // tile)
+    tile = decode_tile(heads, kv_heads, q_len)
+    high = -(-share * q_len // tile)
     width = head_dim + value_dim
     partial = 8.0 * batch * heads * q_len * (value_dim + 1)
     for j in range(KV_SPLITS.size):
@@ -217,12 +229,13 @@ def decode(
         keys = -(-keys // KEY_TILE) * KEY_TILE
         stream = width * keys * bytes_kv * sms / bandwidth
         products = 2.0 * tile * keys * width * sms / peak
-        alone = stream * lone + products
+        after = 0.0 if overlapped else products
+        alone = max(stream * lone + after, products)
         each = blocks / sms
         time = block_s + alone
         if each > 1.0:
             waves = np.ceil(each / resident)
-            time = waves * (block_s + max(alone, stream * min(resident, each / waves) + products))
+            time = waves * (block_s + max(alone, stream * min(resident, each / waves) + after))
         if split > 1:
             time += combine_s + partial * split / bandwidth
         if time < best:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from accelsim.config import Fraction, Nonnegative, Positive, Seconds, Spec
 
@@ -22,6 +22,7 @@ __all__ = [
     "LibraryScalars",
     "PrefillScalars",
     "ProductScalars",
+    "VectorRules",
     "VectorScalars",
 ]
 
@@ -29,8 +30,13 @@ Smoothness = Annotated[Positive, Field(ge=1)]
 
 
 class ProductScalars(Spec):
-    """Matrix products; equations in `accelsim.cost._gpu_product.matmul`."""
+    """Matrix products; equations in `accelsim.cost._gpu_product.matmul` or `_gpu_blocked`."""
 
+    tiles: Literal["library", "cached", "even"] = "library"
+    """Output tiles of a thread block: those of the vendor's library, whole; or of any size that
+    shared memory holds, cut to the product, as in analytical rooflines (`_gpu_blocked.blocked`),
+    which know no cost of feeding, filling, splitting or camping and no slower clock; with ``even``
+    ones besides, all multiprocessors work to the end."""
     compute_efficiency: Fraction
     """Share of the datasheet FLOP/s that one multiprocessor reaches at the boost clock on an
     endlessly large tile."""
@@ -59,6 +65,15 @@ class ProductScalars(Spec):
     camping: Nonnegative
     """Extra compute time when the rows of one operand start in the same memory channels, a
     multiple of 1 KiB apart; none at an odd multiple of 128 bytes."""
+
+    @model_validator(mode="after")
+    def _a_roofline_has_no_other_costs(self) -> ProductScalars:
+        parts = ("edge_elements", "fill_elements", "watts_per_tflops", "combine_s", "camping")
+        unused = [part for part in parts if getattr(self, part)]
+        unused += ["sustained_clock"] if self.sustained_clock < 1 else []
+        if self.tiles != "library" and unused:
+            raise ValueError(f"`{self.tiles}` tiles know no {', '.join(unused)}: set to nothing")
+        return self
 
 
 class ConvolutionScalars(Spec):
@@ -146,6 +161,8 @@ class DecodeScalars(Spec):
     """Keys below which the library does not split further."""
     split_alone: bool
     """Whether keys are split also where each query head has its own KV head (vLLM's does not)."""
+    overlapped: bool = False
+    """Whether products hide behind the stream of keys and values, as in a roofline, or follow."""
 
 
 class VectorScalars(Spec):
@@ -164,6 +181,18 @@ class VectorScalars(Spec):
     efficiency: dict[str, Fraction] = Field(default_factory=dict)
     """Function (``rmsnorm``, ``rope``, ``gelu``, ...) -> share of `memory_efficiency` that its
     kernel reaches, where a campaign measured it; 1 for the rest."""
+
+
+class VectorRules(Spec):
+    """What an analytical model of kernels without products has otherwise than measured GPUs."""
+
+    starts_s: dict[str, Seconds] = Field(default_factory=dict)
+    """Function -> time of its smallest kernel, where that is not `VectorScalars.start_s`."""
+    rereads: bool = True
+    """Whether rows that outgrow the caches are read again; a roofline reads all once."""
+    softmax_by_head: bool = False
+    """Whether the softmax of an attention in three kernels has one thread block for each head of
+    a sequence; what these lack to whole waves, it lacks of bandwidth and arithmetic."""
 
 
 class ClockScalars(Spec):
@@ -205,6 +234,7 @@ class Calibration(Spec):
     """Quantised format (``fp8``, ``int8``, ``nvfp4``, and ``int8_wo`` for weights alone) -> what
     its products cost beside those of `tensor`."""
     vector: VectorScalars
+    vector_rules: VectorRules = Field(default_factory=VectorRules)
     libraries: Annotated[dict[str, LibraryScalars], Field(min_length=1)]
     """Library (``sglang``, ``vllm``, ``trtllm``) -> scalars of its attention and its experts; the
     first holds where none is named."""

@@ -174,6 +174,11 @@ class GpuChip(Unit):
             return BATCHED_TILES.get(older, BATCHED_TILES["ampere"])
         return TILES[arithmetic]
 
+    def products(self, dtype: str) -> ProductScalars:
+        """Return the section of the calibration that products of a number format run in."""
+        c = self.calibration
+        return c.simt if self.arithmetic(dtype) == "simt" else c.tensor
+
     def product_scalars(self, dtype: str, quantised: str = "") -> Products:
         """Return peak, scalars and bandwidth share of `matmul` for products of a number format.
 
@@ -189,7 +194,7 @@ class GpuChip(Unit):
             Entry of `Calibration.formats` that applies, if it is there.
         """
         name, arithmetic = self.multiplied(dtype), self.arithmetic(dtype)
-        c: ProductScalars = getattr(self.calibration, arithmetic)
+        c = self.products(dtype)
         extra = self.calibration.formats.get(quantised)
         share, start = (extra.efficiency, extra.start_s) if extra else (1.0, 0.0)
         slower, wider = self.against_reference(name, arithmetic)

@@ -15,20 +15,25 @@ from accelsim.jit import kernel
 
 __all__ = [
     "Commands",
+    "Cycles",
     "Passes",
     "column_cycles",
     "interrupted_cycles",
     "passes_cycles",
+    "queues_cycles",
     "slack_cycles",
     "visit_cycles",
 ]
 
+Cycles = npt.NDArray[np.float64]
+"""Clock cycles, one figure per channel."""
 Passes = npt.NDArray[np.int64]
 """One row per run of equal passes; columns as numbered below."""
 # A pass loads a part of the vector `LOADS` times and works through `TILES` equal tiles, each
 # `ROWS` full rows of `MACS` MACs in `COMMANDS` commands, then a rest.  `RESULTS` are exposed
 # result reads of all repetitions together, in `SWITCHES` changes to register mode and back.
 REPEAT, LOADS, TILES, ROWS, MACS, COMMANDS, REST_MACS, REST_COMMANDS, RESULTS, SWITCHES = range(10)
+COLUMNS: Final = 10
 PHASES: Final = 8
 
 
@@ -152,17 +157,6 @@ def _estimate(c: Commands, macs: int, commands: int) -> int:
 
 
 @kernel
-def _visit_in_window(c: Commands, t: int, fresh: bool, macs: int, commands: int) -> int:
-    """Return when a visit that starts `t` cycles after a refresh became due has ended."""
-    column, _ = column_cycles(c, macs, commands)
-    if not fresh:
-        return t + visit_cycles(c, macs, commands)
-    half = c.precharges // c.ranks  # only the other ranks' rows are still open
-    opened = max(half + c.rp + c.rfc, t + half + 1)
-    return opened + c.opening + column + c.rtp
-
-
-@kernel
 def _load_cycles(c: Commands, fresh: bool, vector_row_open: bool) -> tuple[int, int]:
     """Return what the controller reckons a vector load takes, and what it takes.
 
@@ -177,36 +171,70 @@ def _load_cycles(c: Commands, fresh: bool, vector_row_open: bool) -> tuple[int, 
 
 
 @kernel
-def _slack_from(c: Commands, passes: Passes, phase: int) -> int:
-    """Return the cycles of all passes when they start `phase` cycles after a refresh."""
-    window = c.refi // c.ranks
-    t, begun = phase, 0  # cycles in the window, and windows begun since the start
-    fresh, vector_row_open = True, False
-    for p in range(passes.shape[0]):
+def _costs(c: Commands, macs: int, commands: int) -> tuple[int, int, int]:
+    """Return what a visit is reckoned to take, takes, and takes from its activates on."""
+    column, _ = column_cycles(c, macs, commands)
+    visit = visit_cycles(c, macs, commands)
+    return _estimate(c, macs, commands), visit, c.opening + column + c.rtp
+
+
+@kernel
+def _visits(
+    c: Commands, window: int, half: int, state: tuple[int, int, bool, bool], n: int,
+    costs: tuple[int, int, int],
+) -> tuple[int, int, bool, bool]:  # fmt: skip
+    """Return the place in time after `n` equal visits, those that fit a window in one step.
+
+    `state` is the cycle in the window, the windows begun, whether no row is open since the
+    refresh, and whether the vector's is; `half` the precharges of a rank.
+    """
+    t, begun, fresh, vector_row_open = state
+    needed, visit, first = costs
+    while n > 0:
+        if not fresh:
+            left = window - t - needed  # above 0 where a visit fits
+            if left > 0:
+                fitting = n if left > (n - 1) * visit else (left + visit - 1) // visit
+                t += fitting * visit
+                n -= fitting
+                if n == 0:
+                    break
+            t, begun, vector_row_open = 0, begun + 1, False
+        elif needed - half * c.rtp >= window - t:
+            t, begun, vector_row_open = 0, begun + 1, False
+        # Only the other ranks' rows are still open.
+        t = max(half + c.rp + c.rfc, t + half + 1) + first
+        fresh = False
+        n -= 1
+    return t, begun, fresh, vector_row_open
+
+
+@kernel
+def _slack_from(c: Commands, passes: Passes, low: int, past: int, phase: int) -> int:
+    """Return the cycles of passes `low` to `past` when they start `phase` after a refresh."""
+    window, half = c.refi // c.ranks, c.precharges // c.ranks
+    state = (phase, 0, True, False)
+    for p in range(low, past):
         row = passes[p]
+        tiles, full, rest = row[TILES], row[ROWS], row[REST_MACS]
+        whole = _costs(c, row[MACS], row[COMMANDS])
+        part = _costs(c, rest, row[REST_COMMANDS])
         for _ in range(row[REPEAT]):
-            for step in range(row[LOADS] + row[TILES] * (row[ROWS] + 1)):
-                load = step < row[LOADS]
-                rest = not load and (step - row[LOADS]) % (row[ROWS] + 1) == row[ROWS]
-                macs = row[REST_MACS] if rest else row[MACS]
-                commands = row[REST_COMMANDS] if rest else row[COMMANDS]
-                if not load and macs == 0:
-                    continue
-                if load:
-                    needed, _ = _load_cycles(c, fresh, vector_row_open)
-                else:
-                    needed = _estimate(c, macs, commands)
-                    if fresh:
-                        needed -= c.precharges // c.ranks * c.rtp
-                if needed >= window - t:
-                    t, begun = 0, begun + 1
-                    fresh, vector_row_open = True, False
-                if load:
-                    t += _load_cycles(c, fresh, vector_row_open)[1]
-                    vector_row_open = True
-                else:
-                    t, fresh = _visit_in_window(c, t, fresh, macs, commands), False
-    return begun * window + t - phase
+            for _ in range(row[LOADS]):
+                t, begun, fresh, vector_row_open = state
+                if _load_cycles(c, fresh, vector_row_open)[0] >= window - t:
+                    t, begun, fresh, vector_row_open = 0, begun + 1, True, False
+                t += _load_cycles(c, fresh, vector_row_open)[1]
+                state = (t, begun, fresh, True)
+            if rest == 0:
+                state = _visits(c, window, half, state, tiles * full, whole)
+            elif full == 0:
+                state = _visits(c, window, half, state, tiles, part)
+            else:
+                for _ in range(tiles):
+                    state = _visits(c, window, half, state, full, whole)
+                    state = _visits(c, window, half, state, 1, part)
+    return state[1] * window + state[0] - phase
 
 
 @kernel
@@ -223,8 +251,31 @@ def slack_cycles(c: Commands, passes: Passes) -> float:
     ----------
     Heo et al., NeuPIMs, ASPLOS 2024; NewtonSim ``neupims_command_queue.cc``.
     """
+    return _mean_from(c, passes, 0, passes.shape[0])
+
+
+@kernel
+def _mean_from(c: Commands, passes: Passes, low: int, past: int) -> float:
     window = c.refi // c.ranks
     total = 0
     for i in range(PHASES):
-        total += _slack_from(c, passes, (2 * i + 1) * window // (2 * PHASES))
+        total += _slack_from(c, passes, low, past, (2 * i + 1) * window // (2 * PHASES))
     return total / PHASES
+
+
+@kernel
+def queues_cycles(c: Commands, passes: Passes, first: Passes) -> Cycles:
+    """Return `slack_cycles` of several queues at once.
+
+    Parameters
+    ----------
+    c : Commands
+    passes : ndarray of int64
+        Passes of all queues, one queue after the other.
+    first : ndarray of int64, shape (queues + 1,)
+        Where each queue begins, and the end.
+    """
+    found = np.zeros(first.shape[0] - 1)
+    for q in range(found.shape[0]):
+        found[q] = _mean_from(c, passes, first[q], first[q + 1])
+    return found

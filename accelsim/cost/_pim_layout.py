@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from accelsim.config import Count, Spec
 from accelsim.cost._component import Work
 from accelsim.cost._pim_cycles import (
+    COLUMNS,
+    COMMANDS,
+    LOADS,
+    MACS,
     REPEAT,
+    REST_COMMANDS,
     REST_MACS,
     RESULTS,
     ROWS,
@@ -19,6 +24,7 @@ from accelsim.cost._pim_cycles import (
     Passes,
 )
 from accelsim.errors import ConfigError, InfeasibleError
+from accelsim.jit import kernel
 
 __all__ = [
     "Placement",
@@ -29,6 +35,7 @@ __all__ = [
     "passes",
     "place",
     "products",
+    "queued_passes",
     "vectors",
 ]
 
@@ -170,46 +177,124 @@ def passes(product: Product, placement: Placement, tiling: Tiling, split: int, m
     m : int
         Vectors per matrix, each a pass of its own.
     """
-    outputs = -(-product.n // (placement.outputs_over * split))
-    k = -(-product.k // placement.reduction_over)
-    part = min(tiling.vector_elements or k, k)
+    found = np.empty((2, COLUMNS), np.int64)
+    spread = _spread(placement, tiling, split, m)
+    used = _fill(spread, product.matrices, product.heads, product.n, product.k, found, 0)
+    return found[:used]
+
+
+def queued_passes(
+    product: Product, sizes: Passes, first: Passes, placement: Placement, tiling: Tiling, m: int
+) -> tuple[Passes, Passes]:
+    """Return the passes of products that differ in n and k alone, queue after queue.
+
+    Parameters
+    ----------
+    product : Product
+        Matrices, and heads, of each.
+    sizes : ndarray of int64, shape (products, 2)
+        n and k.
+    first : ndarray of int64, shape (queues + 1,)
+        Where each queue begins in `sizes`, and the end.
+    placement, tiling : Placement, Tiling
+    m : int
+        Vectors per matrix.
+
+    Returns
+    -------
+    passes, first : ndarray of int64
+        The passes, and where each queue begins in them.
+    """
+    spread = _spread(placement, tiling, 1, m)
+    return _fill_all(spread, product.matrices, product.heads, sizes, first)
+
+
+class _Spread(NamedTuple):
+    """Placement and tiling as numbers."""
+
+    outputs_over: int
+    reduction_over: int
+    along_outputs: int
+    heads_share_rows: int
+    results_at_once: int
+    reload: int
+    vector_elements: int
+    outputs_per_tile: int
+    lanes: int
+    macs_per_row: int
+    whole_results: int
+    stationary: int
+    single_results: int
+    split: int
+    vectors: int
+
+
+def _spread(placement: Placement, tiling: Tiling, split: int, m: int) -> _Spread:
+    return _Spread(
+        placement.outputs_over, placement.reduction_over, int(placement.lanes == "outputs"),
+        int(placement.heads_share_rows), placement.results_at_once,
+        int(placement.reload_vector or tiling.outputs_stationary), tiling.vector_elements,
+        tiling.outputs_per_tile, tiling.lanes, tiling.macs_per_row, int(tiling.whole_results),
+        int(tiling.outputs_stationary), int(tiling.single_results), split, m,
+    )  # fmt: skip
+
+
+@kernel
+def _fill(s: _Spread, matrices: int, heads: int, n: int, k: int, found: Passes, at: int) -> int:
+    """Write the passes of one product from row `at` on, and return the row after them."""
+    outputs = -(-n // (s.outputs_over * s.split))
+    k = -(-k // s.reduction_over)
+    part = min(s.vector_elements or k, k)
     packed = 1
-    if placement.heads_share_rows:
-        fitting = (tiling.vector_elements or k) // k
-        packed = max(1, min(product.heads or product.matrices, fitting))
-    per_tile = min(tiling.outputs_per_tile or outputs, outputs)
+    if s.heads_share_rows:
+        packed = max(1, min(heads or matrices, (s.vector_elements or k) // k))
+    per_tile = min(s.outputs_per_tile or outputs, outputs)
     tiles = -(-outputs // per_tile)
-    repeat = -(-product.matrices // packed) * m
-    loads = tiles if tiling.outputs_stationary or placement.reload_vector else 1
-    full, last = divmod(k, part)
-    found = []
-    for parts, elements in ((full, part), (1, last)):
-        if not parts or not elements:
+    repeat = -(-matrices // packed) * s.vectors
+    start = at
+    for last in range(2):
+        parts, elements = (1, k % part) if last else (k // part, part)
+        if parts == 0 or elements == 0:
             continue
-        row = _tile(elements, per_tile, packed, placement, tiling)
-        results = 0 if tiling.outputs_stationary else repeat * parts * tiles * packed
-        found.append([repeat * parts, loads, tiles, *row, results, 0])
-    if tiling.outputs_stationary:
-        found[0][RESULTS] = repeat * tiles
-    for run in found:
-        together = min(placement.results_at_once, tiles)
-        run[SWITCHES] = -(-run[RESULTS] // together)
-    return np.array(found, np.int64)
+        row = found[at]
+        row[REPEAT], row[LOADS], row[TILES] = repeat * parts, tiles if s.reload else 1, tiles
+        _fill_tile(s, elements, per_tile, packed, row)
+        row[RESULTS] = 0 if s.stationary else repeat * parts * tiles * packed
+        if s.stationary and at == start:
+            row[RESULTS] = repeat * tiles
+        row[SWITCHES] = -(-row[RESULTS] // min(s.results_at_once, tiles))
+        at += 1
+    return at
 
 
-def _tile(
-    k: int, outputs: int, packed: int, placement: Placement, tiling: Tiling
-) -> tuple[int, int, int, int, int]:
-    """Return full rows, MACs and commands of each, and MACs and commands of the rest."""
-    if placement.lanes == "reduction":
-        per_result, results = -(-k // tiling.lanes), outputs * packed
+@kernel
+def _fill_tile(s: _Spread, k: int, outputs: int, packed: int, row: Passes) -> None:
+    """Write full rows, MACs and commands of each, and MACs and commands of the rest."""
+    if s.along_outputs:
+        per_result, results = k, -(-outputs // s.lanes) * packed
     else:
-        per_result, results = k, -(-outputs // tiling.lanes) * packed
-    per_row = tiling.macs_per_row
-    per_command = min(per_result, per_row) if tiling.whole_results else 1
-    rows, rest = divmod(per_result * results, per_row)
-    commands, rest_commands = -(-per_row // per_command), -(-rest // per_command)
-    if tiling.single_results:
-        commands += -(-per_row // per_result)
-        rest_commands += -(-rest // per_result)
-    return rows, per_row, commands, rest, rest_commands
+        per_result, results = -(-k // s.lanes), outputs * packed
+    per_row = s.macs_per_row
+    per_command = min(per_result, per_row) if s.whole_results else 1
+    macs = per_result * results
+    rest = macs % per_row
+    row[ROWS], row[MACS], row[COMMANDS] = macs // per_row, per_row, -(-per_row // per_command)
+    row[REST_MACS], row[REST_COMMANDS] = rest, -(-rest // per_command)
+    if s.single_results:
+        row[COMMANDS] += -(-per_row // per_result)
+        row[REST_COMMANDS] += -(-rest // per_result)
+
+
+@kernel
+def _fill_all(
+    s: _Spread, matrices: int, heads: int, sizes: Passes, first: Passes
+) -> tuple[Passes, Passes]:
+    """Return the passes of all products, and where each queue begins in them."""
+    found = np.empty((2 * sizes.shape[0], COLUMNS), np.int64)
+    begins = np.zeros(first.shape[0], np.int64)
+    at = 0
+    for q in range(first.shape[0] - 1):
+        for i in range(first[q], first[q + 1]):
+            at = _fill(s, matrices, heads, sizes[i, 0], sizes[i, 1], found, at)
+        begins[q + 1] = at
+    return found[:at], begins

@@ -31,6 +31,10 @@ class PimParameters(Unit):
     """Most vectors per matrix (m) that the unit accepts."""
     vectors_per_read: Count = 1
     """Vectors that one read of the matrix serves; more are passes over the rows of their own."""
+    vectors_held: Count | None = None
+    """Vectors that meet a read of the matrix before it is read again, `vectors_per_read` at a time
+    from a buffer; `vectors_per_read` where absent.  Saves energy, and no time: arithmetic has the
+    pace of reads for `vectors_per_read`, and rows open behind it (`banks_in_turn`)."""
     banks_in_turn: Count = 1
     """Banks that each unit reads one after the other, opening the next behind the present one."""
     activate_to_mac_cycles: Count | None = None
@@ -88,6 +92,17 @@ class PimParameters(Unit):
     """Elementwise operations on operands in the banks; without it the unit refuses them."""
     exchange: Exchange | None = None
     """How vectors cross the interface outside the unit's own commands."""
+
+    @model_validator(mode="after")
+    def _holds_what_it_reads_for(self) -> PimParameters:
+        held = self.vectors_held
+        if held is not None and (held < self.vectors_per_read or self.banks_in_turn == 1):
+            raise PydanticCustomError(
+                "held",
+                "`vectors_held` needs `banks_in_turn`, and at least `vectors_per_read`, {least}",
+                {"least": self.vectors_per_read},
+            )
+        return self
 
     @model_validator(mode="after")
     def _slack_loads_once(self) -> PimParameters:

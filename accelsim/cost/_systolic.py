@@ -39,7 +39,7 @@ def folds(dataflow: int, m: int, n: int, k: int, rows: int, columns: int) -> int
 @kernel
 def cycles(
     dataflow: int, batch: int, m: int, n: int, k: int, rows: int, columns: int, arrays: int,
-    double_buffer: bool,
+    double_buffer: bool, shadow: bool = True, split_streams: bool = False,
 ) -> int:  # fmt: skip
     """Return the cycles of ``batch`` products C[m,n] = A[m,k] B[k,n] on a gang of arrays.
 
@@ -52,18 +52,24 @@ def cycles(
     rows, columns, arrays : int
         R rows and C columns of one array, and how many arrays share the folds.
     double_buffer : bool
-        The next fold's stationary operand loads into shadow registers while the present one
-        computes.
+        The next fold's stationary operand loads before the present one's results have drained.
+    shadow : bool
+        It loads into registers of its own, even while the present one computes; otherwise into
+        the present one's, behind the last vector that meets that.
+    split_streams : bool
+        All arrays hold the same fold and share its vectors, instead of sharing the folds.
 
     Notes
     -----
     With F = ceil(batch * folds / arrays) folds per array, one after the other, and S vectors
-    streamed through each (k for os, m for ws, n for is):
+    streamed through each (k for os, m for ws, n for is); where streams are split F is
+    batch * folds and S a part of the vectors, of os outputs that of the k partial products:
 
     - os: F (k + R + C - 2): skewed fill, k steps, drain;
     - ws, is, single buffered: F (S + 2R + C - 2): load R rows, stream S vectors, drain;
     - ws, is, double buffered: R + (F - 1) max(S, R) + S + R + C - 2: the first load, then folds
-      back to back, each as long as its stream or the next load, then the last stream and drain.
+      back to back, each as long as its stream or the next load, then the last stream and drain;
+    - the same without shadow registers: F (R + S) + R + C - 2.
 
     Output stationary has no stationary operand to load, so it is the same with both settings.
     For ws and is double buffering saves exactly (F - 1) (min(S, R) + R + C - 2) cycles, nothing
@@ -82,10 +88,16 @@ def cycles(
     >>> cycles(WS, 1, 1, 4096, 4096, 128, 128, 1, True)
     131327
     """
-    mine = ceil_div(batch * folds(dataflow, m, n, k, rows, columns), arrays)
+    mine = batch * folds(dataflow, m, n, k, rows, columns)
+    stream = k if dataflow == 0 else m if dataflow == 1 else n
+    if split_streams:
+        stream = ceil_div(stream, arrays)
+    else:
+        mine = ceil_div(mine, arrays)
     if dataflow == 0:
-        return mine * (k + rows + columns - 2)
-    stream = m if dataflow == 1 else n
+        return mine * (stream + rows + columns - 2)
+    if double_buffer and not shadow:
+        return mine * (rows + stream) + rows + columns - 2
     if double_buffer:
         return rows + (mine - 1) * max(stream, rows) + stream + rows + columns - 2
     return mine * (stream + 2 * rows + columns - 2)
@@ -136,12 +148,16 @@ def _accessed_bytes(
 
 @kernel
 def best_dataflow(
-    batch: int, m: int, n: int, k: int, rows: int, columns: int, arrays: int, double_buffer: bool
-) -> int:
+    batch: int, m: int, n: int, k: int, rows: int, columns: int, arrays: int, double_buffer: bool,
+    shadow: bool = True, split_streams: bool = False,
+) -> int:  # fmt: skip
     """Return the dataflow of fewest cycles; of equal ones the first of ws, os, is."""
-    best, fewest = 1, cycles(1, batch, m, n, k, rows, columns, arrays, double_buffer)
+    best = 1
+    fewest = cycles(1, batch, m, n, k, rows, columns, arrays, double_buffer, shadow, split_streams)
     for dataflow in (0, 2):
-        found = cycles(dataflow, batch, m, n, k, rows, columns, arrays, double_buffer)
+        found = cycles(
+            dataflow, batch, m, n, k, rows, columns, arrays, double_buffer, shadow, split_streams
+        )
         if found < fewest:
             best, fewest = dataflow, found
     return best
@@ -152,6 +168,7 @@ def plan(
     dataflow: int, batch: int, m: int, n: int, k: int, rows: int, columns: int, arrays: int,
     rate: float, double_buffer: bool, bits_a: float, bits_b: float, bits_c: float,
     bytes_a: int, bytes_b: int, bytes_c: int, capacity: float, copies: int,
+    shadow: bool = True, split_streams: bool = False,
 ) -> tuple[int, int, float, int, int, int, int, int, int, int]:  # fmt: skip
     """Return everything an estimate needs in one call.
 
@@ -169,6 +186,8 @@ def plan(
         Bytes of the buffer.
     copies : int
         Tiles of each stream that the buffer holds.
+    shadow, split_streams : bool
+        As of `cycles`.
 
     Returns
     -------
@@ -180,8 +199,12 @@ def plan(
     """
     seen = max(1, int(-(-k // rate)))  # the k that an array of this rate sees
     if dataflow < 0:
-        dataflow = best_dataflow(batch, m, n, seen, rows, columns, arrays, double_buffer)
-    spent = cycles(dataflow, batch, m, n, seen, rows, columns, arrays, double_buffer)
+        dataflow = best_dataflow(
+            batch, m, n, seen, rows, columns, arrays, double_buffer, shadow, split_streams
+        )
+    spent = cycles(
+        dataflow, batch, m, n, seen, rows, columns, arrays, double_buffer, shadow, split_streams
+    )
     k_folds = ceil_div(seen, rows)
     accessed = _accessed_bytes(
         dataflow, batch, m, n, k, k_folds, rows, columns, bits_a, bits_b, bits_c

@@ -1,7 +1,7 @@
 """A GPU: which kernel runs an operator, and its time, traffic and energy.
 
-The equations stand in `_gpu_product`, `_gpu_attention` and `_gpu_vector`, the parameters in
-`_gpu_chip`, the measured scalars in `_gpu_calibration`.
+The equations stand in `_gpu_product`, `_gpu_blocked`, `_gpu_attention` and `_gpu_vector`, the
+parameters in `_gpu_chip`, the measured scalars in `_gpu_calibration`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from accelsim.cost._gpu_attention import (
     DECODE_QUERIES,
     SCORE_INSTRUCTIONS,
     decode,
+    decode_tile,
     prefill,
 )
+from accelsim.cost._gpu_blocked import blocked, occupied
 from accelsim.cost._gpu_calibration import Calibration
 from accelsim.cost._gpu_chip import Board, Generation, GpuChip, GpuEnergy
 from accelsim.cost._gpu_convolution import convolution
@@ -105,15 +107,26 @@ class Gpu(GpuChip):
         name = quantised(work)
         peak, share, scalars = self.product_scalars(work.dtype, name)
         extra = self.calibration.formats.get(name)
-        tiles, most = self.tiles(work.dtype, batched=work.batch > 1), MOST_SPLITS
-        if extra is not None and extra.tiles != "library" and work.batch == 1:
-            tiles, most = TILES[extra.tiles], 1
         bytes_b, held = work.bits_b / 8, work.weight_bytes + work.kv_bytes
-        seconds, tm, tn, split, again_a, again_b, l2, shared = matmul(
+        product = (
             work.batch, work.m, work.n, work.k, work.bits_a / 8, bytes_b, work.bits_c / 8,
             work.input_bytes, held, work.output_bytes,
-            tiles, most, self.sms, peak, self.l2_bytes, attained(share), *scalars,
         )  # fmt: skip
+        rule = self.products(work.dtype).tiles
+        if rule != "library":
+            sms = self.sms if rule == "cached" else 1  # of one, none waits for another
+            found = blocked(
+                *product, sms, peak, self.shared_memory_bytes, self.l2_bytes, attained(share),
+                *scalars[:3],
+            )  # fmt: skip
+        else:
+            tiles, most = self.tiles(work.dtype, batched=work.batch > 1), MOST_SPLITS
+            if extra is not None and extra.tiles != "library" and work.batch == 1:
+                tiles, most = TILES[extra.tiles], 1
+            found = matmul(
+                *product, tiles, most, self.sms, peak, self.l2_bytes, attained(share), *scalars
+            )
+        seconds, tm, tn, split, again_a, again_b, l2, shared = found
         return self._estimate(
             work, seconds, 2 * work.macs / peak,
             self.energy_pj(work.macs, work.vector_ops, l2, shared, 3 * work.macs * bytes_b),
@@ -189,7 +202,9 @@ class Gpu(GpuChip):
             seconds, split, computed, blocks = decode(
                 *sizes, work.bits_b / 8, moved, self.sms, peak, bandwidth, d.start_s, d.block_s,
                 d.combine_s, d.resident, d.lone, d.most_splits, d.shortest_split, d.split_alone,
+                d.overlapped,
             )  # fmt: skip
+            tile = decode_tile(work.heads, work.kv_heads, work.q_len)
             choice = "decode" + (f" split {split}" if split > 1 else "")
         else:
             c = library.prefill
@@ -202,7 +217,7 @@ class Gpu(GpuChip):
         scores, width = _unmasked(work), (work.head_dim + value_dim) * work.bits_b / 8
         macs = scores * (work.head_dim + value_dim)
         fed = computed / FRAGMENT * width
-        l2 = max(work.kv_bytes, computed / max(work.q_len, 1) * width) + work.input_bytes
+        l2 = max(work.kv_bytes, computed / tile * width) + work.input_bytes  # keys once a tile
         operations, register = scores * (SCORE_INSTRUCTIONS + 1), 3 * macs * work.bits_b / 8
         return self._estimate(
             work, seconds, 2 * macs / peak,
@@ -211,18 +226,23 @@ class Gpu(GpuChip):
         )  # fmt: skip
 
     def _vector(self, work: Work, attained: Attained) -> Estimate:
-        c = self.calibration.vector
+        c, rules = self.calibration.vector, self.calibration.vector_rules
         function = work.function or work.kind
         rows, row_bytes = work.batch * work.m, work.n * work.bits_a / 8
         efficiency = c.memory_efficiency * c.efficiency.get(function, 1.0)
-        busy = self._busy(work)
+        share = 1.0
+        if rules.softmax_by_head and work.kind == "softmax" and work.q_len:
+            share = occupied(int(rows) // work.q_len, self.sms)
+        efficiency *= share
+        busy = self._busy(work) / share
+        again, in_flight = row_kernel(function, work.n, self.threads_per_sm)
         seconds, size = vector(
             busy,
             work.weight_bytes + work.kv_bytes + work.input_bytes + work.output_bytes,
-            rows, row_bytes, *row_kernel(function, work.n, self.threads_per_sm), self.sms,
+            rows, row_bytes, again if rules.rereads else 0.0, in_flight, self.sms,
             self.shared_memory_bytes, self.l2_bytes, attained(efficiency),
-            self.l2_bandwidth() * efficiency, c.start_s, c.smoothness,
-            c.row_s.get(function, 0.0),
+            self.l2_bandwidth() * efficiency, rules.starts_s.get(function, c.start_s),
+            c.smoothness, c.row_s.get(function, 0.0),
         )  # fmt: skip
         energy = self.energy_pj(work.macs, work.vector_ops, size, size, size)
         return self._estimate(work, seconds, busy, energy, work.kind)

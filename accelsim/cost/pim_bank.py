@@ -20,38 +20,35 @@ from accelsim.cost._component import (
     to_ps,
 )
 from accelsim.cost._pim_cycles import (
-    LOADS,
     MACS,
     REPEAT,
     REST_MACS,
     ROWS,
-    TILES,
     Commands,
+    Cycles,
     Passes,
     interrupted_cycles,
     passes_cycles,
+    queues_cycles,
     slack_cycles,
 )
 from accelsim.cost._pim_elementwise import elementwise_activity
 from accelsim.cost._pim_layout import (
     Placement,
     Product,
-    Tiling,
-    check_banks,
-    check_capacity,
-    passes,
-    place,
     products,
     vectors,
 )
-from accelsim.cost._pim_operands import OperandsInBanks, timings_of
-from accelsim.cost.dram import Dram, DramTimings
+from accelsim.cost._pim_operands import timings_of
+from accelsim.cost._pim_placed import PlacedProducts
+from accelsim.cost._pim_sharing import blocked_cycles, row_visits, written_rows
+from accelsim.cost.dram import Dram
 from accelsim.errors import ConfigError
 
-__all__ = ["COMPONENT", "PimBank", "Placement"]
+__all__ = ["COMPONENT", "Cycles", "PimBank", "Placement"]
 
 
-class PimBank(OperandsInBanks):
+class PimBank(PlacedProducts):
     """MAC units in a DRAM or on the die under it, driven by commands to all of them at once.
 
     Notes
@@ -108,7 +105,7 @@ class PimBank(OperandsInBanks):
             return self._elementwise_estimate(work, dram)
         self._check_capacity(work, dram)
         visits, banks, energy = 0, 1, 0.0
-        shared = vectors(work) / self._reads(work)
+        shared = vectors(work) / self._fetches(work)
         for product in products(work):
             rows, macs, banks = self._activity(product, work, dram)
             visits += rows
@@ -118,8 +115,15 @@ class PimBank(OperandsInBanks):
         matrix_bytes = sum(p.matrices * p.n * p.k for p in products(work)) * work.bits_b / 8
         shortest = vectors(work) / self.vectors_per_read * matrix_bytes / peak
         copies, parts = self._exchange(work, dram)
+        cycles = self.cycles(
+            [work], dram, beside_traffic=setting.beside_traffic, drains=self.drains([work], dram)
+        )
+        held = 0.0
+        if setting.beside_traffic and not self.occupies_memory(dram):
+            held = cycles * self.traffic_share([work], dram, cycles)
         return Estimate(
-            compute_ps=to_ps(self.cycles([work], dram) / dram.clock),
+            compute_ps=to_ps(cycles / dram.clock),
+            held_ps=to_ps(held / dram.clock),
             input_traffic_bytes=work.input_bytes * copies,
             output_traffic_bytes=work.output_bytes * parts,
             tiles=max(1, visits),
@@ -139,6 +143,27 @@ class PimBank(OperandsInBanks):
         """
         return not (isinstance(memory, Dram) and memory.row_buffers == 2)
 
+    def drains(self, works: Sequence[Work], dram: Dram) -> int:
+        """Return the groups of writes that the works' results make on a channel meanwhile.
+
+        Parameters
+        ----------
+        works : sequence of Work
+            All that runs at the same time, over all channels.
+        dram : Dram
+
+        Notes
+        -----
+        Units under the slack rule load vectors from rows of the memory, so the results that are
+        the next product's vectors are written there: each matrix's to rows of its own, row after
+        row to one channel after the other; what each channel gets at least.  Zero without the
+        rule.
+        """
+        if self.refresh != "slack":
+            return 0
+        rows = sum(written_rows(work, dram.row) for work in works)
+        return rows // dram.total_channels
+
     def cycles(
         self, works: Sequence[Work], dram: Dram, *, beside_traffic: bool = False, drains: int = 0
     ) -> float:
@@ -154,8 +179,9 @@ class PimBank(OperandsInBanks):
             Whether memory traffic runs at the same time through the other row buffer: it closes
             the vector's row between loads.
         drains : int
-            Groups of writes that a channel with one row buffer serves meanwhile.  Under the slack
-            rule each costs a window, since units that have given way wait for the next refresh.
+            Groups of writes (see `drains`) that a channel with one row buffer serves meanwhile.
+            Under the slack rule each costs a window, since units that have given way wait for the
+            next refresh.
         """
         timings = timings_of(dram)
         commands = self._commands(dram, timings)
@@ -164,7 +190,7 @@ class PimBank(OperandsInBanks):
         setup = self.setup_cycles * sum(work.kind != "elementwise" for work in works)
         if self.refresh == "slack":
             queue = [p for work in works for _, p in self._placed(work, dram)]
-            lost = drains * timings.refi // dram.ranks if dram.row_buffers == 1 else 0
+            lost = drains * (timings.refi // dram.ranks) if dram.row_buffers == 1 else 0.0
             return slack_cycles(commands, np.concatenate(queue)) + setup + lost
         busy = setup + sum(self._busy(work, dram, commands) for work in works)
         if self.banks_in_turn > 1:
@@ -175,6 +201,88 @@ class PimBank(OperandsInBanks):
         return interrupted_cycles(
             commands, float(busy), float(first), self.refresh == "between_rows"
         )
+
+    def queues_cycles(
+        self, work: Work, queues: Sequence[Sequence[int]], dram: Dram, *,
+        beside_traffic: bool = False, drains: int = 0,
+    ) -> Cycles:  # fmt: skip
+        """Return the clock cycles of every channel, where requests differ in their tokens alone.
+
+        Parameters
+        ----------
+        work : Work
+            One request's scores or contexts, all of them on one channel.
+        queues : sequence of sequence of int
+            Tokens of the requests on each channel: n of the scores, k of the contexts.
+        dram, beside_traffic, drains
+            As for `cycles`; many times as fast as asking that for each channel.
+
+        Raises
+        ------
+        ConfigError
+            Unless the unit works under the slack rule, on scores or contexts.
+        """
+        if self.refresh != "slack" or work.function not in ("score", "context"):
+            raise ConfigError(
+                f"pim_bank: queues of `{work.function or work.kind}` under `refresh:"
+                f" {self.refresh}`",
+                hint="queues hold scores or contexts, and need `refresh: slack`",
+            )
+        timings = timings_of(dram)
+        commands = self._commands(dram, timings)
+        if beside_traffic:
+            commands = commands._replace(shared_row=1)
+        placed, first = self._queued(work, queues, dram)
+        found = queues_cycles(commands, placed, first)
+        busy = np.diff(first) > 0
+        setup = self.setup_cycles * np.array([len(queue) for queue in queues])
+        lost = drains * (timings.refi // dram.ranks) if dram.row_buffers == 1 else 0.0
+        cycles: Cycles = np.where(busy, found + setup + lost, 0.0)
+        return cycles
+
+    def crossings(self, work: Work, dram: Dram) -> tuple[int, int]:
+        """Return the bytes of a product's vectors and results over the interface, copies counted.
+
+        Parameters
+        ----------
+        work : Work
+            Its operand widths and sizes count, its bytes do not.
+        dram : Dram
+        """
+        copies, parts = self._exchange(work, dram)
+        sides = [(p.matrices * p.k, p.matrices * p.n) for p in products(work)]
+        read = sum(k for k, _ in sides) * vectors(work) * work.bits_a // 8
+        written = sum(n for _, n in sides) * vectors(work) * work.bits_c // 8
+        return read * copies, written * parts
+
+    def commands(self, work: Work, dram: Dram) -> tuple[int, int, int]:
+        """Return a product's row visits and MAC commands on all channels, and units of each."""
+        counted = [self._activity(product, work, dram) for product in products(work)]
+        rows, macs = (sum(one[i] for one in counted) for i in range(2))
+        return rows, macs, counted[-1][2]
+
+    def traffic_share(
+        self, works: Sequence[Work], dram: Dram, cycles: float | None = None
+    ) -> float:
+        """Return the part of its time that works in a concurrent memory take from traffic.
+
+        Parameters
+        ----------
+        works : sequence of Work
+            They run one after the other; the busiest channel tells, as streams go over all.
+        dram : Dram
+            Memory with timings; with one row buffer all its time is taken.
+        cycles : float, optional
+            Clock cycles of the works, where they are known.
+        """
+        if self.occupies_memory(dram):
+            return 1.0
+        timings = timings_of(dram)
+        visits = row_visits([p for work in works for _, p in self._placed(work, dram)])
+        taken = visits * blocked_cycles(self.activate_commands, dram, timings)
+        if cycles is None:
+            cycles = self.cycles(works, dram, beside_traffic=True)
+        return min(1.0, taken / cycles)
 
     def _elementwise_estimate(self, work: Work, dram: Dram) -> Estimate:
         """Return time and energy of an operation; with an `exchange` its operands cross for it."""
@@ -199,28 +307,6 @@ class PimBank(OperandsInBanks):
             ideal_ps=accesses * self.mac_cycles / dram.clock * PICOSECONDS_PER_SECOND,
             choice=f"{visits} row visits in {units} units",
         )
-
-    def _activity(self, product: Product, work: Work, dram: Dram) -> tuple[int, int, int]:
-        """Return row visits and MAC commands on all channels, and the banks that do each."""
-        placement = self._placement(product.function, work)
-        split = dram.total_channels if placement.over_channels == "outputs" else 1
-        done = passes(product, placement, self._tiling(work, dram), split, self._reads(work))
-        rows = done[:, ROWS] + (done[:, REST_MACS] > 0)
-        macs = done[:, ROWS] * done[:, MACS] + done[:, REST_MACS]
-        runs = done[:, REPEAT] * done[:, TILES] * split
-        return int((runs * rows).sum()), int((runs * macs).sum()), placement.banks
-
-    def _exchange(self, work: Work, dram: Dram) -> tuple[int, int]:
-        """Return how often the vector is sent, and how many partial sums an output comes in."""
-        product = products(work)[-1]
-        placement = self._placement(product.function, work)
-        split = dram.total_channels if placement.over_channels == "outputs" else 1
-        done = passes(product, placement, self._tiling(work, dram), split, 1)
-        if self.stationary == "outputs":
-            return split * int(done[0, LOADS]), 1
-        k = -(-product.k // placement.reduction_over)
-        held = (self.vector_bytes or 0) * 8 // work.bits_a
-        return split, -(-k // held) if held else 1
 
     def _busy(self, work: Work, dram: Dram, commands: Commands) -> int:
         """Return the cycles of one work without refresh."""
@@ -248,65 +334,6 @@ class PimBank(OperandsInBanks):
             move = product.k * work.bits_a / 8 / bytes_per_cycle
             change += max(0, int(move) - self.hidden_move_cycles)
         return change
-
-    def _check_capacity(self, work: Work, dram: Dram) -> None:
-        """Raise unless what falls to the busiest channel fits its banks, rows counted whole."""
-        for product, done in self._placed(work, dram):
-            placement = self._placement(product.function, work)
-            held = dram.capacity() / dram.total_channels
-            check_capacity(done, self._reads(work), placement, dram.row, held)
-
-    def _placed(self, work: Work, dram: Dram) -> list[tuple[Product, Passes]]:
-        """Return what the busiest channel holds of a work, and the passes over it."""
-        found = []
-        for product in products(work):
-            placement = self._placement(product.function, work)
-            check_banks(
-                product.function or "weights", placement, self.banks_in_turn,
-                dram.banks_per_channel,
-            )  # fmt: skip
-            held, split = place(product, placement, dram.total_channels)
-            done = passes(held, placement, self._tiling(work, dram), split, self._reads(work))
-            found.append((held, done))
-        return found
-
-    def _placed_as(self, function: str) -> Placement | None:
-        return {"score": self.score, "context": self.context}.get(function, self.weights)
-
-    def _placement(self, function: str, work: Work) -> Placement:
-        placement = self._placed_as(function)
-        if placement is None:
-            raise ConfigError(f"pim_bank: {self.refusal(work)}")
-        return placement
-
-    def _tiling(self, work: Work, dram: Dram) -> Tiling:
-        return Tiling(
-            vector_elements=(self.vector_bytes or 0) * 8 // work.bits_a,
-            outputs_per_tile=self.outputs_per_tile or 0,
-            lanes=self.mac_bytes * 8 // work.bits_b,
-            macs_per_row=int(dram.row) // self.mac_bytes,
-            whole_results=self.mac_command == "result",
-            outputs_stationary=self.stationary == "outputs",
-            single_results=self.mac_command == "single",
-        )
-
-    def _reads(self, work: Work) -> int:
-        """Return the passes over a matrix that its vectors take."""
-        return -(-vectors(work) // self.vectors_per_read)
-
-    def _commands(self, dram: Dram, t: DramTimings) -> Commands:
-        """Return the costs of commands: activates one tFAW apart, precharges one a cycle."""
-        ranks = dram.ranks if self.activate_commands > 1 else 1
-        to_mac = self.activate_to_mac_cycles or t.rcd
-        opening = (self.activate_commands // ranks - 1) * t.faw + ranks - 1 + to_mac
-        closing = max(t.rp, self.precharge_commands + self.header_cycles)
-        return Commands(
-            opening, closing, t.rtp, t.ras, self.mac_cycles, self.result_slots,
-            self.pipeline_macs, self.vector_load_cycles, self.result_cycles,
-            self.precharge_commands, t.ccd_l, t.rcd, t.rp, dram.ranks, t.refi, t.rfc,
-            self.banks_in_turn, int(self.mac_command == "single"), int(dram.row_buffers == 1),
-            self.mode_switch_cycles,
-        )  # fmt: skip
 
 
 def _dram(memory: Memory) -> Dram:

@@ -66,7 +66,16 @@ class SystolicArray(Unit):
     columns: Count
     """Columns of one array."""
     arrays: Count = 1
-    """Arrays that share the folds of one operator."""
+    """Arrays that work on one operator together."""
+    gang: Literal["folds", "vectors"] = "folds"
+    """What they share out: folds, each array its own, or the vectors of a fold that all hold."""
+    shadow_registers: bool = True
+    """An element has room for the next stationary operand beside the present one, so that loading
+    hides behind computing where the mapping double buffers; without, it loads between them."""
+    loads: Literal["spread", "first_pass"] = "spread"
+    """When weights that stream past a stationary operand are read: over the whole product, as each
+    meets all blocks of the other before the next is read, or all in the pass of the first block,
+    so that the others find them in the buffer."""
     frequency_hz: Hertz
     """Clock of the arrays."""
     formats: dict[str, Positive]
@@ -150,11 +159,13 @@ class SystolicArray(Unit):
             float(work.bits_a), float(work.bits_b), float(work.bits_c),
             work.input_bytes, weights, work.output_bytes,
             float(buffer.capacity()) if buffer is not None else 0.0, setting.tile_buffers,
+            self.shadow_registers, self.gang == "vectors",
         )  # fmt: skip
         name = DATAFLOWS[dataflow]
         macs = work.macs or work.batch * work.m * work.n * work.k
         traffic = (fb * weights, fa * work.input_bytes, fc * work.output_bytes)
         node = self.technology_nm or setting.technology_nm
+        first = self.loads == "first_pass" and name == "is" and work.weight_bytes > 0
         energy = {
             "mac": macs * self.mac_energy_pj(fmt, node),
             "register": macs * _register_bytes(name, work) * register_energy_pj_per_byte(node),
@@ -170,6 +181,7 @@ class SystolicArray(Unit):
             energy_pj=energy,
             ideal_ps=macs / self.peak_macs_per_s(fmt) * PICOSECONDS_PER_SECOND,
             choice=f"{name} {tm}x{tn}x{tk}",
+            loads_within=1.0 / -(-work.m // self.columns) if first else 1.0,
         )
 
     def mac_energy_pj(self, fmt: str, technology_nm: float) -> float:

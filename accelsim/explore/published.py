@@ -284,7 +284,8 @@ def _apart(figure: Figure, mine: pd.DataFrame, theirs: pd.DataFrame) -> set[str]
     solved = any(part.get("batch") == (LARGEST,) for side in sides for part in side)
     # A batch that is only narrowed down is still the same batch on both sides.
     named = named | {"batch"} if solved else named - {"batch", "seq_len", "model"}
-    for axis in ("arch", "mapping"):  # a design may bring its own policy along
+    # A design may bring its own policy along, a technique its own variant of a model.
+    for axis in ("arch", "mapping", "model"):
         named = named | {axis} if set(mine[axis]).isdisjoint(theirs[axis]) else named
     for axis in _axes(mine):
         if axis.startswith(("arch.", "mapping.")):

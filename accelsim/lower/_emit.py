@@ -27,6 +27,8 @@ UNIT, MEMORY, CHUNKS, GROUP, PAGES, HAS = 0, 1, 2, 3, 4, 5
 BUFFER_PAGES = 64
 """Pages that a unit's on-chip buffer is counted in; a chunk takes at least one."""
 OPERATOR_COLUMNS = HAS + KINDS_PER_OPERATOR
+HELD = 2
+"""What `HAS + STORE` is where the memory is held beside the compute, in place of a store after."""
 # Rows of `Tables.producers`: in this repetition of the block, in the one before, and (for the
 # first repetition) in the blocks before.
 HERE, SELF, PREVIOUS = 0, 1, 2
@@ -181,6 +183,11 @@ def _chunk(
     if chunk == 0 and table[op, HAS + LAUNCH] != 0:
         launch = _close(tasks, cursor, base + settings[HOST], op, i, LAUNCH, 0)
     loads = _loads(tables, tasks, state, carry, op, chunk, i, sent)
+    if table[op, HAS + STORE] == HELD:
+        _wait(tables, tasks, state, carry, op, chunk, i, sent)
+        if chunk > 0:
+            _edge(tasks, cursor, state.recent[op, COMPUTED])
+        _close(tasks, cursor, base + table[op, MEMORY], op, i, STORE, chunk)
     _edge(tasks, cursor, launch)
     for kind in range(2):
         if table[op, HAS + kind] != 0:
@@ -196,7 +203,7 @@ def _chunk(
         state.stream[unit, slot + BUFFER_PAGES] = table[op, PAGES]
         state.stream[unit, 0] += 1
     finish = compute
-    if table[op, HAS + STORE] != 0:
+    if table[op, HAS + STORE] == 1:
         _edge(tasks, cursor, compute)
         finish = _close(tasks, cursor, base + table[op, MEMORY], op, i, STORE, chunk)
     state.recent[op, COMPUTED] = compute

@@ -17,7 +17,7 @@ from accelsim.arch import ArchitectureSpec, main_memory
 from accelsim.cost import Memory
 from accelsim.engine import TaskGraph, task_graph
 from accelsim.lower import _emit
-from accelsim.mapping import DMA, LINK, Plan, Step
+from accelsim.mapping import DMA, LINK, PATH, Plan, Step, path_of
 
 __all__ = ["Lowered", "Row", "lower", "resources_per_stage", "row_of"]
 
@@ -79,9 +79,9 @@ class Lowered:
 
 
 def resources_per_stage(architecture: ArchitectureSpec) -> tuple[str, ...]:
-    """Return the resources of one pipeline stage: units, memories, host, link."""
+    """Return the resources of one pipeline stage: units, memories, host, link, paths."""
     device = architecture.device
-    return (*device.units, *device.memories, "host", "link")
+    return (*device.units, *device.memories, "host", "link", *(PATH + m for m in device.paths))
 
 
 def row_of(step: Step, architecture: ArchitectureSpec) -> Row:
@@ -92,6 +92,9 @@ def row_of(step: Step, architecture: ArchitectureSpec) -> Row:
         sent = step.work.input_bytes
         energy = architecture.link.energy_pj(sent) if architecture.link else 0.0
         return Row((0, 0, estimate.compute_ps, 0, 0), (0, 0, sent, 0, 0), (0, 0, energy, 0, 0))
+    if path_of(step.unit):
+        sent = step.work.input_bytes
+        return Row((0, 0, estimate.compute_ps, 0, 0), (0, 0, sent, 0, 0), (0, 0, own, 0, 0))
     memory = _memory(step, architecture)
     if step.unit == DMA:
         size = estimate.output_traffic_bytes
@@ -104,7 +107,7 @@ def row_of(step: Step, architecture: ArchitectureSpec) -> Row:
     if estimate.includes_memory:
         size = weight + inputs + output
         return Row(
-            (0, 0, estimate.compute_ps, 0, estimate.launch_ps), (0, 0, size, 0, 0),
+            (0, 0, estimate.compute_ps, estimate.held_ps, estimate.launch_ps), (0, 0, size, 0, 0),
             (0, 0, own + memory.energy_pj(size), 0, 0),
         )  # fmt: skip
     inputs = round(inputs * step.spills_in)
@@ -168,6 +171,17 @@ def _weigh(
     owner, chunk = tasks.task[_emit.OWNER], tasks.task[_emit.CHUNK]
     kind = np.minimum(tasks.task[_emit.KIND], _emit.LAUNCH)
     parts = np.where(kind == _emit.LAUNCH, 1, chunks[owner])  # a send's owner is -1: the last row
+    # Weights of a first pass are in its chunks; the loads of later ones are left empty.
+    within = [max(1, round(step.chunks * step.estimate.loads_within)) for step in steps]
+    if any(n < step.chunks for n, step in zip(within, steps, strict=True)):
+        early = kind == _emit.LOAD_WEIGHT
+        parts = np.where(early, np.array([*within, 1], np.int64)[owner], parts)
+        late = early & (chunk >= parts)
+        return (
+            np.where(late, 0, _share(time[owner, kind], chunk, parts)),
+            np.where(late, 0, _share(size[owner, kind], chunk, parts)),
+            np.where(late, 0.0, energy[owner, kind] / parts),
+        )
     return (
         _share(time[owner, kind], chunk, parts),
         _share(size[owner, kind], chunk, parts),
@@ -191,6 +205,8 @@ def _tables(
     for step, row in zip(steps, rows, strict=True):
         unit, memory = _resources(step, plan.architecture)
         has = [int(t > 0 or b > 0) for t, b in zip(row.time_ps, row.size_bytes, strict=True)]
+        if step.estimate.held_ps:
+            has[_emit.STORE] = _emit.HELD
         pages = _pages(step, row, plan)
         table.append((index[unit], index[memory], step.chunks, step.group, pages, *has))
     offsets = np.zeros((3, len(steps) + 1), np.int64)
@@ -217,7 +233,7 @@ def _tables(
 
 def _pages(step: Step, row: Row, plan: Plan) -> int:
     """Return the buffer pages that a chunk's operands take, of those free for streams."""
-    if step.unit in (DMA, LINK):
+    if step.unit in (DMA, LINK) or path_of(step.unit):
         return 1
     device = plan.architecture.device
     buffer = device.units[step.unit].buffer
@@ -236,6 +252,8 @@ def _resources(step: Step, architecture: ArchitectureSpec) -> tuple[str, str]:
         return "link", device.main_memory
     if step.unit == DMA:
         return device.main_memory, device.main_memory
+    if path_of(step.unit):
+        return step.unit, path_of(step.unit)
     unit = device.units[step.unit]
     if unit.occupies_memory(device.memories[unit.memory]):
         return unit.memory, unit.memory

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from accelsim.cost import Setting, Unit
+from accelsim.mapping._ragged import ragged
 
 if TYPE_CHECKING:
     from accelsim.mapping.plan import Step
@@ -63,6 +64,8 @@ def balanced(
 ) -> tuple[Step, ...]:
     """Return a block's steps with the times that sharing sequences out over channels gives.
 
+    Attention kernels over several lengths become one launch (`accelsim.mapping._ragged`).
+
     Parameters
     ----------
     steps : sequence of Step
@@ -78,8 +81,8 @@ def balanced(
     time is shared out over the groups in proportion to what each puts into the channels.
     """
     if balance == "even":
-        return tuple(steps)
-    found = list(steps)
+        return ragged(steps, units, settings)
+    found = list(ragged(steps, units, settings))
     for name in units:
         mine = [i for i, step in enumerate(steps) if _spread(step, name, units[name])]
         if mine:
@@ -102,10 +105,15 @@ def _rebalance(
     """Give the steps `mine` of `steps` the times of their parts of the busiest channel."""
     channels = int(getattr(setting.memory, "total_channels", 1))
     groups: dict[int, dict[str, tuple[int, int, int]]] = {}
+    works = [steps[i].work for i in mine]
+    sides = len({work.function for work in works})
+    sequences_met = sum(max(1, w.batch // max(1, w.kv_heads)) for w in works) // sides
+    met = max(1, min(channels, sequences_met))
     for i in mine:
         work = steps[i].work
         count = max(1, work.batch // max(1, work.kv_heads))
-        alone = replace(work, batch=max(1, work.kv_heads))
+        # One a channel, as far as they go: what others write meanwhile is in the estimate.
+        alone = replace(work, batch=max(1, work.kv_heads) * met)
         each_ps = unit.estimate(alone, setting).compute_ps
         groups.setdefault(steps[i].group, {})[work.function] = (i, count, each_ps)
     sequences = [g for g, parts in groups.items() for _ in range(next(iter(parts.values()))[1])]
@@ -121,5 +129,7 @@ def _rebalance(
             if part in parts:
                 i, count, each_ps = parts[part]
                 time_ps = -(-max(loads) * count * each_ps // max(1, total))
-                estimate = replace(steps[i].estimate, compute_ps=time_ps)
+                before = steps[i].estimate
+                held_ps = before.held_ps * time_ps // max(1, before.compute_ps)
+                estimate = replace(before, compute_ps=time_ps, held_ps=held_ps)
                 steps[i] = replace(steps[i], estimate=estimate)

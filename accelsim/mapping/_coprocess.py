@@ -1,20 +1,21 @@
 """Divides one product between several units that work on it side by side.
 
-Each takes columns of the weights, or experts, in proportion to its speed, so that all end
-together.
+Each takes columns of the weights, or rows of the reduction whose partial results are added, or
+experts, in proportion to its speed, so that all end together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from accelsim.workload import Operator
 
 __all__ = ["divisible", "part_of", "shares"]
 
-COLUMNS = 64
-"""Columns that a unit takes at least, and in steps of which it takes more."""
+STEP = 64
+"""Columns or rows that a unit takes at least, and in steps of which it takes more."""
 
 AGAIN = 3
 """Times that shares are taken in proportion to the speeds last seen."""
@@ -23,23 +24,29 @@ LEANINGS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 """What the speeds of all but the fastest unit are multiplied by, to try other shares."""
 
 
-def divisible(operator: Operator) -> str:
+def divisible(operator: Operator, by: Literal["columns", "reduction"] = "columns") -> str:
     """Return the dim along which an operator can be divided between units; empty where none.
 
-    Experts are whole; without experts, columns of the weights.
+    Experts are whole; without experts, columns of the weights or rows of the reduction.
     """
     if operator.kind != "matmul" or operator.attributes.get("function"):
         return ""
-    return "active_experts" if "active_experts" in operator.dims else "n"
+    if "active_experts" in operator.dims:
+        return "active_experts"
+    return "n" if by == "columns" else "k"
 
 
-def shares(operator: Operator, units: int, time_ps: Callable[[int, int], int]) -> list[int]:
+def shares(
+    operator: Operator, dim: str, units: int, time_ps: Callable[[int, int], int]
+) -> list[int]:
     """Return what each unit takes of the divided dim; adds up to the dim.
 
     Parameters
     ----------
     operator : Operator
         With a dim to divide.
+    dim : str
+        That dim, by `divisible`.
     units : int
         Units that share it.
     time_ps : callable
@@ -54,13 +61,13 @@ def shares(operator: Operator, units: int, time_ps: Callable[[int, int], int]) -
     Examples
     --------
     >>> whole = Operator("up", "matmul", {"batch": 1, "m": 1, "n": 1024, "k": 64}, (), ())
-    >>> shares(whole, 2, lambda unit, size: size * (1, 3)[unit])
+    >>> shares(whole, "n", 2, lambda unit, size: size * (1, 3)[unit])
     [768, 256]
-    >>> shares(whole, 2, lambda unit, size: size + (0, 5000)[unit])
+    >>> shares(whole, "n", 2, lambda unit, size: size + (0, 5000)[unit])
     [1024, 0]
     """
-    size = operator.dims[divisible(operator)]
-    step = COLUMNS if divisible(operator) == "n" else 1
+    size = operator.dims[dim]
+    step = 1 if dim == "active_experts" else STEP
     seen: dict[tuple[int, int], int] = {}
 
     def needs_ps(unit: int, part: int) -> int:
@@ -95,19 +102,20 @@ def _in_proportion(size: int, step: int, speed: Sequence[float]) -> list[int]:
     return taken
 
 
-def part_of(operator: Operator, size: int, done: int, number: int) -> Operator:
+def part_of(operator: Operator, dim: str, size: int, done: int, number: int) -> Operator:
     """Return a part of an operator.
 
     Parameters
     ----------
     operator : Operator
         The whole.
+    dim : str
+        The divided dim.
     size, done : int
         Of the divided dim: what the part takes, and what the parts before it took.
     number : int
         Number of the part, for its name.
     """
-    dim = divisible(operator)
     dims = {**operator.dims, dim: size}
     if dim == "active_experts":  # tokens go with their experts; the parts add up to all
         whole, rows = operator.dims[dim], operator.dims["m"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from accelsim.arch import main_memory
 from accelsim.errors import InfeasibleError
+from accelsim.mapping._moves import resting
 from accelsim.mapping.plan import Plan
 from accelsim.workload import Block, Role
 from accelsim.workload.graph import recalled, saved
@@ -97,9 +98,34 @@ def _available(plan: Plan) -> tuple[float, str]:
     device = plan.architecture.device
     if plan.mapping.capacity == "main":
         return main_memory(plan.architecture).capacity(), f"memory `{device.main_memory}`"
-    names = sorted({unit.memory for unit in device.units.values()})
+    apart = {n for parts in resting(plan.architecture, plan.mapping).values() for n, _ in parts}
+    apart -= {device.main_memory}
+    names = sorted({unit.memory for unit in device.units.values()} - apart)
     total = sum(device.memories[name].capacity() for name in names)
     return total, f"memories `{'`, `'.join(names)}` together"
+
+
+def _kept_bytes(plan: Plan, need: MemoryNeed) -> dict[str, int]:
+    """Return the bytes that the policy keeps in memories other than the main one."""
+    main = plan.architecture.device.main_memory
+    whole = {"weight": need.weight_bytes, "kv_cache": need.kv_bytes}
+    kept: dict[str, int] = {}
+    for role, parts in resting(plan.architecture, plan.mapping).items():
+        for name, share in parts:
+            if name != main:
+                kept[name] = kept.get(name, 0) + round(whole[role] * share)
+    return kept
+
+
+def _check_kept(plan: Plan, need: MemoryNeed) -> None:
+    """Raise unless every memory holds what the policy keeps in it."""
+    for name, size in _kept_bytes(plan, need).items():
+        available = plan.architecture.device.memories[name].capacity()
+        if size > available:
+            raise InfeasibleError(
+                f"memory `{name}` of `{plan.architecture.name}`", size, available, "bytes",
+                f"what mapping `{plan.mapping.name}` keeps there of one device",
+            )  # fmt: skip
 
 
 def check_capacity(plan: Plan) -> MemoryNeed:
@@ -112,12 +138,14 @@ def check_capacity(plan: Plan) -> MemoryNeed:
         much is short, and what of.
     """
     need = memory_need(plan)
+    _check_kept(plan, need)
+    here = need.total_bytes - sum(_kept_bytes(plan, need).values())
     available, name = _available(plan)
-    if need.total_bytes > available:
+    if here > available:
         gib = 2.0**30
         raise InfeasibleError(
             f"{name} of `{plan.architecture.name}`",
-            need.total_bytes,
+            here,
             available,
             "bytes",
             f"weights {need.weight_bytes / gib:.2f} GiB, KV cache {need.kv_bytes / gib:.2f} GiB,"

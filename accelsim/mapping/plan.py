@@ -16,6 +16,7 @@ from accelsim.errors import MappingError
 from accelsim.mapping._balance import balanced
 from accelsim.mapping._coprocess import divisible, part_of, shares
 from accelsim.mapping._heads import linked
+from accelsim.mapping._moves import moved
 from accelsim.mapping.partition import collective_after, divide
 from accelsim.mapping.policy import MappingSpec, Rule
 from accelsim.mapping.work import work_of
@@ -36,7 +37,7 @@ class Step:
     Attributes
     ----------
     unit : str
-        Name of the unit, or `DMA` or `LINK`.
+        Name of the unit, or `DMA` or `LINK`, or `PATH` and the name of a memory.
     spills_in : float
         Part of the input bytes that comes through main memory.
     spills_out : bool
@@ -128,6 +129,7 @@ class _Placer:
                 mapping.dataflow,
                 mapping.double_buffer_stationary,
                 mapping.tile_buffers,
+                mapping.overlaps_units,
             )
             for name, unit in device.units.items()
         }
@@ -159,6 +161,8 @@ class _Placer:
             if collective:
                 steps.append(self.collective(collective, tensors, made))
                 made[collective.outputs[0]] = (len(steps) - 1,)
+        steps, done = moved(steps, self.architecture, self.mapping)
+        made = {name: tuple(at for i in here for at in done[i]) for name, here in made.items()}
         makes = {stream: made[t] for stream, t in block.carry.items() if t in made}
         makes |= {name: at for name, at in made.items() if name in block.shared}
         for stream, tensor in block.carry.items():
@@ -182,7 +186,8 @@ class _Placer:
         The unit is empty where the rule alone decides.
         """
         rule = self.rule(operator, parent, tensors)
-        if rule is None or not rule.coprocess or not divisible(operator):
+        dim = divisible(operator, rule.divide) if rule is not None and rule.coprocess else ""
+        if not dim:
             return [(operator, "")]
         work = work_of(operator, tensors, counts(operator, tensors), parent)
         units = [name for name, _, _ in self.candidates(operator, parent, tensors, work)[0]]
@@ -190,7 +195,7 @@ class _Placer:
             return [(operator, "")]
 
         def time_ps(unit: int, size: int) -> int:
-            part = part_of(operator, size, 0, 0)
+            part = part_of(operator, dim, size, 0, 0)
             asked = work_of(part, tensors, counts(part, tensors), parent)
             name = units[unit]
             estimate = self.architecture.device.units[name].estimate(asked, self.settings[name])
@@ -198,9 +203,9 @@ class _Placer:
 
         pieces: list[tuple[Operator, str]] = []
         done = 0
-        for unit, size in zip(units, shares(operator, len(units), time_ps), strict=True):
+        for unit, size in zip(units, shares(operator, dim, len(units), time_ps), strict=True):
             if size:
-                pieces.append((part_of(operator, size, done, len(pieces)), unit))
+                pieces.append((part_of(operator, dim, size, done, len(pieces)), unit))
                 done += size
         return pieces if len(pieces) > 1 else [(operator, pieces[0][1])]
 

@@ -14,6 +14,7 @@ from accelsim.config import (
     Expression,
     ExpressionError,
     Fraction,
+    Nonnegative,
     Spec,
     compile_expression,
     load_named,
@@ -23,7 +24,7 @@ from accelsim.errors import nearest
 from accelsim.mapping._balance import Balance
 from accelsim.workload.ops import kinds, rules
 
-__all__ = ["MappingSpec", "Partition", "Rule", "load"]
+__all__ = ["Kept", "MappingSpec", "Partition", "Rule", "load"]
 
 MATCHABLE = frozenset({"kind", "label", "name", "function", "phase", "intensity"})
 """What a rule's condition may read, besides every dim (0 where an operator has none): texts, and
@@ -48,8 +49,12 @@ class Rule(Spec):
     on: Literal["fastest"] | list[str] = "fastest"
     """``fastest`` of all units, or a list of unit kinds or names of which the fastest is taken."""
     coprocess: bool = False
-    """All of these units work on the operator side by side: columns of its weights, or whole
-    experts, are divided between them so that they end together."""
+    """All of these units work on the operator side by side: its weights, or whole experts, are
+    divided between them so that they end together."""
+    divide: Literal["columns", "reduction"] = "columns"
+    """How: each unit has columns of the weights and makes some of the results; or each has rows,
+    for a part of the reduction, and the partial results are added where the next operator runs.
+    Adding them is not charged: 1 / k of the product's operations, rows / k of its bytes."""
 
     @field_validator("when")
     @classmethod
@@ -83,6 +88,15 @@ class Partition(Spec):
     microbatches: Count = 1
     """Parts that the batch is cut into, so that pipeline stages overlap; or, on one stage, units
     of a device, with `interleave`."""
+
+
+class Kept(Spec):
+    """Where a part of the model rests between its uses, if not in the main memory."""
+
+    within: str
+    """Name or kind of a memory that the architecture joins to the main one by a path."""
+    share: Annotated[Nonnegative, Field(le=1)] = 1.0
+    """Part of its bytes that rests there."""
 
 
 class MappingSpec(Spec):
@@ -125,8 +139,16 @@ class MappingSpec(Spec):
     capacity: Literal["main", "pooled"] = "main"
     """What weights, cache and activations must fit into: the main memory, or all memories that
     units stream from, together."""
+    keep: dict[Literal["weight", "kv_cache"], Kept] = Field(default_factory=dict)
+    """What rests in another memory than the main one: a unit of the other gets it over the path,
+    ahead of its use where `prefetch_weights` allows, and new keys and values go back over it."""
     chunks: Count = 8
     """Most tile tasks per operator and stream; longer tile streams are coalesced to this many."""
+
+    @property
+    def overlaps_units(self) -> bool:
+        """Whether one unit's loads may run while another computes."""
+        return self.prefetch_weights or self.interleave or self.pipeline_heads
 
     def rule_for(self, read: Callable[[str], Any]) -> Rule | None:
         """Return the first rule that holds for an operator, None where none does.

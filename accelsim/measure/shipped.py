@@ -16,7 +16,12 @@ import numpy as np
 import yaml
 
 from accelsim.config import load_resolved, validate
-from accelsim.cost._gpu_calibration import Calibration, LibraryScalars, ProductScalars
+from accelsim.cost._gpu_calibration import (
+    Calibration,
+    LibraryScalars,
+    ProductScalars,
+    VectorRules,
+)
 from accelsim.cost.gpu import Generation
 from accelsim.measure import kernels
 from accelsim.measure.calibrate import Fit
@@ -88,6 +93,8 @@ def write(path: Path, calibration: Calibration, comment: str = "") -> None:
     data = {
         k: v for k, v in calibration.model_dump(exclude_none=True).items() if v not in ("", {})
     }
+    if calibration.vector_rules == VectorRules():  # of analytical models alone
+        del data["vector_rules"]
     told = "".join(f"# {line}\n" for line in comment.splitlines())
     path.parent.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(_with_units(data), sort_keys=False, width=96, allow_unicode=True)

@@ -10,7 +10,7 @@ import numpy as np
 from accelsim.engine import check, verify
 from accelsim.errors import ConservationError
 from accelsim.lower import Simulated
-from accelsim.mapping import DMA, LINK
+from accelsim.mapping import DMA, LINK, path_of
 from accelsim.result.result import Result
 from accelsim.workload import totals
 
@@ -53,7 +53,7 @@ def _bytes_of_tasks(simulated: Simulated) -> None:
 def _traffic_covers_operands(simulated: Simulated) -> None:
     """Every weight and cached byte crosses the memory interface, or is computed on inside it."""
     for step in simulated.lowered.steps:
-        if step.unit in (DMA, LINK):
+        if step.unit in (DMA, LINK) or path_of(step.unit):
             continue
         operands = step.work.weight_bytes + step.work.kv_bytes
         moved = step.estimate.weight_traffic_bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accelsim.arch import standing_power_w
 from accelsim.lower import Simulated
-from accelsim.mapping import DMA, LINK
+from accelsim.mapping import DMA, LINK, path_of
 
 __all__ = ["energy_parts_pj", "step_energy_parts_pj"]
 
@@ -20,6 +20,8 @@ def step_energy_parts_pj(simulated: Simulated, index: int) -> dict[str, float]:
     device = lowered.plan.architecture.device
     if step.unit == DMA:
         return {device.main_memory: sum(row.energy_pj)}
+    if path_of(step.unit):
+        return {step.unit: sum(row.energy_pj)}
     own = {f"{step.unit}.{part}": pj for part, pj in step.estimate.energy_pj.items()}
     memory = device.units[step.unit].memory
     own[memory] = sum(row.energy_pj) - sum(step.estimate.energy_pj.values())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from accelsim.lower import Row, Simulated
-from accelsim.mapping import DMA, LINK, Step
+from accelsim.mapping import DMA, LINK, Step, path_of
 from accelsim.result.energy import step_energy_parts_pj
 
 __all__ = ["OperatorRecord", "operator_record"]
@@ -85,7 +85,7 @@ def operator_record(simulated: Simulated, index: int, critical_s: float) -> Oper
 
 def _memory_ps(simulated: Simulated, step: Step, row: Row) -> int:
     """Return the time of the step's traffic on its memory, inside a kernel or beside it."""
-    if step.unit in (DMA, LINK):
+    if step.unit in (DMA, LINK) or path_of(step.unit):
         return row.compute_ps
     if not step.estimate.includes_memory:
         return row.transfer_ps
@@ -95,7 +95,7 @@ def _memory_ps(simulated: Simulated, step: Step, row: Row) -> int:
 
 
 def _bound(step: Step, row: Row, memory_ps: int) -> str:
-    if step.unit == LINK:
+    if step.unit == LINK or path_of(step.unit):
         return "link"
     if step.unit == DMA:
         return "memory"

@@ -326,6 +326,6 @@ class _Draft:
             for name in (*operator.inputs, *operator.outputs)
         )
         held = {name: tensors[name] for name in used}
-        shared = frozenset(self.shares[index]) & held.keys()
+        shared = frozenset(self.shares[index] & held.keys())
         carry = self.carries[index]
         return Block(segment.name, segment.count, segment.operators, held, carry, shared)

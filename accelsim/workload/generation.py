@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from accelsim.errors import ConfigError
 from accelsim.workload.families import family
 from accelsim.workload.families.pipeline import PipelineConfig, StageConfig
 from accelsim.workload.model import ModelSpec, load_model
@@ -56,6 +57,11 @@ def generation(
     ConfigError
         If the model cannot generate, or a size is out of range.
     """
+    if request.lengths is not None:
+        raise ConfigError(
+            "a generation is of requests that are alike", path="workload.lengths",
+            hint="evaluate a decode step of a snapshot, or give seq_len and workload.output_len",
+        )  # fmt: skip
     spec = load_model(model) if isinstance(model, str) else model
     outputs = batch
     if isinstance(spec.parameters, PipelineConfig):

@@ -1,7 +1,7 @@
 """What is asked of a model beyond batch and sequence length, and the pass that it means.
 
 The fields are what a sweep or ``--set`` changes under ``workload.``: image size, frames, length of
-the conditioning text, steps of a generation, and the conventions of counting.
+the conditioning text, steps of a generation, lengths of requests, the conventions of counting.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from accelsim.config import Count, Resolved, Spec, Tree, validate
 from accelsim.errors import ConfigError, nearest
 from accelsim.workload.conventions import Conventions
 from accelsim.workload.families import family
+from accelsim.workload.lengths import Lengths, cached_lengths, grouped, prompt_lengths
 from accelsim.workload.model import ModelSpec
 from accelsim.workload.phase import (
     PHASES,
@@ -50,6 +51,8 @@ class Request(Spec):
     """Denoising steps of a generation."""
     guidance: Count | None = None
     """Network evaluations per step: 2 with classifier-free guidance."""
+    lengths: Lengths | None = None
+    """Lengths of the requests of a batch, in place of one for all."""
     conventions: Conventions = Conventions()
     """What is counted where implementations differ."""
 
@@ -118,7 +121,8 @@ def phase_of(
         ``prefill`` of `seq_len` new tokens; ``decode`` of one new token after `seq_len` cached
         ones; ``mixed``, that decoding beside a prefill of one more sequence; ``forward``.
     batch, seq_len : int
-        Sequences or images, and tokens of each; images have no tokens to give.
+        Sequences or images, and tokens of each; images have no tokens to give.  Where the request
+        has lengths of its own, `seq_len` is of the prefill of ``mixed`` alone.
     request : Request
         Further sizes.
 
@@ -128,6 +132,8 @@ def phase_of(
         If the kind is unknown, or a size is out of range.
     """
     context = request.context_len
+    if request.lengths is not None:
+        return _of_lengths(kind, batch, seq_len, request.lengths, context)
     if kind == "prefill":
         return prefill(batch, seq_len, context_len=context)
     if kind == "decode":
@@ -141,3 +147,23 @@ def phase_of(
             extent=extent_of(model, request), context_len=context,
         )  # fmt: skip
     raise ConfigError(f"unknown phase `{kind}`", path="phase", hint=nearest(kind, PHASES))
+
+
+def _of_lengths(
+    kind: str, batch: int, seq_len: int, lengths: Lengths, context_len: int | None
+) -> Phase:
+    """Return the pass over sequences of different lengths, a group of those that are equal."""
+    if kind == "prefill":
+        prompts = grouped(prompt_lengths(lengths, batch)).items()
+        groups = tuple(SequenceGroup(count, length) for length, count in prompts)
+        return Phase("prefill", groups, None, context_len)
+    if kind not in ("decode", "mixed"):
+        raise ConfigError(
+            f"`{kind}` takes sequences of one length", path="workload.lengths",
+            hint="lengths are of decode, prefill and mixed",
+        )  # fmt: skip
+    cached = grouped(cached_lengths(lengths, batch)).items()
+    groups = tuple(SequenceGroup(count, 1, length) for length, count in cached)
+    if kind == "mixed":
+        return mixed([SequenceGroup(1, seq_len), *groups])
+    return Phase("decode", groups, None, context_len)

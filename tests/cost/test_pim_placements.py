@@ -101,8 +101,32 @@ def test_placements_trade_bandwidth_against_width() -> None:
     assert groups / banks == pytest.approx(4 * 192 / 232, rel=0.05)  # row overhead shows in banks
 
 
+def test_held_data_are_read_once_for_more_vectors_than_meet_at_a_time() -> None:
+    """Nine vectors take the time of two passes and the row energy of one."""
+    memory = setting("hbm3_attacc")
+    held = bank("hbm3_duplex_pim", vector_mac_pj=0.0)
+    again = bank("hbm3_duplex_pim", vector_mac_pj=0.0, vectors_held=None)
+    eight, nine = (key_product(64, 8, 2048, m=m) for m in (8, 9))
+    energy = {
+        (unit is held, work.m): unit.estimate(work, memory).energy_pj["pim"]
+        for unit in (held, again)
+        for work in (eight, nine)
+    }
+    assert energy[True, 9] == energy[True, 8] == energy[False, 8]
+    assert energy[False, 9] == 2 * energy[False, 8]
+    assert held.estimate(nine, memory).compute_ps == again.estimate(nine, memory).compute_ps
+
+
+def test_what_is_held_is_checked() -> None:
+    """Fewer vectors than meet at a time, or rows that do not open behind others."""
+    with pytest.raises(ValidationError, match="at least `vectors_per_read`, 8"):
+        bank("hbm3_duplex_pim", vectors_held=4)
+    with pytest.raises(ValidationError, match="needs `banks_in_turn`"):
+        bank("hbm3_attacc_pim", vectors_held=4)
+
+
 def test_a_read_may_serve_many_vectors() -> None:
-    """Duplex reads once for eight vectors, twice for nine."""
+    """Duplex reads for eight vectors at a time, twice for nine."""
     unit, memory = bank("hbm3_duplex_pim"), dram("hbm3_attacc")
     one, eight, nine = (unit.cycles([key_product(64, 8, 2048, m=m)], memory) for m in (1, 8, 9))
     assert one == eight

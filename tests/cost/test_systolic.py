@@ -263,6 +263,61 @@ def test_published_area_of_tpuv4i_is_not_exceeded() -> None:
     assert 0.5 * 44 < area < 44
 
 
+def _instructions(batch: int, n: int, k: int, size: int) -> int:
+    """Return the last finish of NeuPIMs' array, instruction by instruction.
+
+    An instruction is 128 weights' columns against 128 x 128 activations; the first of each fold
+    preloads.  casys-kaist/NeuPIMs f299af3, ``src/NeuPIMSystolicWS.cc``.
+    """
+    start = finish = 0
+    for _ in range(-(-batch // 128) * -(-k // 128)):
+        for column in range(-(-n // 128)):
+            start += 128 if column == 0 else size
+            finish = start + 128 + 128 - 2 + size
+    return finish
+
+
+@pytest.mark.parametrize(("k", "n"), [(4096, 3072), (1024, 4096), (4096, 4096)])
+@pytest.mark.parametrize("batch", [1, 128, 256, 512])
+def test_a_gang_that_shares_vectors_is_neupims_array(batch: int, n: int, k: int) -> None:
+    """Within the 16 cycles of each fold's last vectors, beside which theirs preloads already."""
+    found = cycles(IS, 1, batch, n, k, 128, 128, 8, True, False, True)
+    theirs = _instructions(batch, n, k, 128 // 8)
+    assert found - theirs == (folds(IS, batch, n, k, 128, 128) - 1) * 16
+    assert found == pytest.approx(theirs, rel=0.05)
+
+
+@given(sizes, sizes, sizes, sides, sides, st.sampled_from([1, 2, 8]), st.booleans())
+def test_shadow_registers_hide_loads_and_no_more(
+    m: int, n: int, k: int, rows: int, columns: int, arrays: int, split: bool
+) -> None:
+    """Loading in place costs at least as much as beside computing, at most as after the drain."""
+    for dataflow in (OS, WS, IS):
+        at = (dataflow, 1, m, n, k, rows, columns, arrays)
+        hidden = cycles(*at, True, True, split)
+        in_place = cycles(*at, True, False, split)
+        drained = cycles(*at, False, False, split)
+        assert hidden <= in_place <= drained
+        assert drained == cycles(*at, False, True, split)
+
+
+@given(sizes, sizes, sizes, sides)
+def test_one_array_has_nothing_to_share(m: int, n: int, k: int, side: int) -> None:
+    for dataflow in (OS, WS, IS):
+        at = (dataflow, 1, m, n, k, side, side, 1, True, True)
+        assert cycles(*at, True) == cycles(*at, False)
+
+
+def test_an_array_takes_its_gang_from_the_file() -> None:
+    """Heads of one token fill a gang that shares folds, not one that shares vectors."""
+    work = product(1, 1024, 128, batch=64)
+    setting = replace(SETTING, dataflow="is")
+    alone = array(arrays=8, gang="folds").estimate(work, setting).compute_ps
+    together = array(arrays=8, gang="vectors").estimate(work, setting).compute_ps
+    in_place = array(arrays=8, gang="vectors", shadow_registers=False)
+    assert alone <= together < in_place.estimate(work, setting).compute_ps
+
+
 class TestContract(UnitContract):
     """The array obeys the contract of every unit."""
 
@@ -295,8 +350,10 @@ class TestContract(UnitContract):
         bits = (16.0, 4.25, 16.0)
         return [
             *((cycles, (d, *call, double)) for d in (OS, WS, IS) for double in (False, True)),
+            *((cycles, (d, *call, True, False, True)) for d in (OS, WS, IS)),
             *((accesses, (d, 3, 77, 130, 259, 17, 16, 8)) for d in (OS, WS, IS)),
             (best_dataflow, (*call, True)),
+            (best_dataflow, (*call, True, False, True)),
             (plan, (-1, *call, 1.0, True, *bits, *moved, 1e4, 2)),
             (plan, (OS, *call, 0.5, False, *bits, *moved, float("inf"), 1)),
         ]

@@ -49,6 +49,27 @@ def test_a_mixed_batch_is_split_by_group() -> None:
     assert sorted(scores.values()) == ["array", "pim"]
 
 
+def in_memory_ps(arch_name: str, **overrides: object) -> int:
+    """Return the time of a layer's scores and contexts in memory, 64 sequences of 1024."""
+    plan = planned(arch_name, "npu-pim", decode(64, 1024), **overrides)
+    layers = next(block for block in plan.blocks if block.count > 1)
+    return sum(step.estimate.compute_ps for step in layers.steps if step.unit == "pim")
+
+
+def test_loads_that_may_run_beside_close_the_vectors_row() -> None:
+    """Weights that load ahead share the bank of the vector; without them it stays open."""
+    quiet = in_memory_ps("neupims", prefetch_weights=False)
+    assert quiet < in_memory_ps("neupims") < 1.1 * quiet
+    assert in_memory_ps("neupims", prefetch_weights=False, interleave=True) > quiet
+
+
+def test_one_row_buffer_pays_for_the_writes_between() -> None:
+    """Results that wait for a refresh make the naive memory more than twice as slow."""
+    assert in_memory_ps("neupims-blocked") > 2 * in_memory_ps("neupims")
+    shared = in_memory_ps("neupims-blocked", balance="greedy")
+    assert shared == pytest.approx(in_memory_ps("neupims-blocked"), rel=0.02)
+
+
 def test_npu_only_leaves_the_banks_idle() -> None:
     """The policy's units, whatever else there is."""
     assert "pim" not in units(planned("npu-pim-dual", "npu-only", decode(8, 512))).values()

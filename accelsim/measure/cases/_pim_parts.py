@@ -18,7 +18,7 @@ Row = Mapping[str, str]
 
 def whole(text: str) -> int:
     """Return a whole number that may be written as a decimal."""
-    return int(float(text))
+    return int(text) if text.isdecimal() else int(float(text))
 
 
 @cache

@@ -52,8 +52,7 @@ _SYSTEMS: Final[Mapping[tuple[str, str, str], str]] = {
 }
 
 _LEFT_OUT: Final = "rope"  # operators of a layer that the authors do not have
-_PRODUCTS: Final = frozenset({"matmul"})
-_ATTENTION: Final = frozenset({"attention"})
+_ATTENTION: Final = "attention"  # in one kernel, or its products under such a name
 _LINKS: Final = frozenset({"collective"})
 _VECTORS: Final = frozenset({"norm", "elementwise"})
 
@@ -121,14 +120,15 @@ def _evaluated(row: Row, arch: str) -> Result:
     phase, seq_len = "decode", lin + lout // 2 - 1  # the new token attends itself too
     if row["metric"] == "prefill_time":
         phase, seq_len = "prefill", lin
-        overrides["mapping.attention"] = "unfused"  # three kernels, scores to memory and back
+    if phase == "prefill" or not row["pim"]:  # three kernels, scores to memory and back
+        overrides["mapping.attention"] = "unfused"
     if row["metric"] == "energy_per_step":
-        # The authors' GPU attends in three kernels, and they charge it with all feed-forward
-        # weights, also those that memory multiplies.
-        if row["pim"]:
-            mapping = "gpu-pim"
-        else:
-            overrides["mapping.attention"] = "unfused"
+        # The authors charge the GPU with all feed-forward weights, also those that memory
+        # multiplies, and a register the same for an operand of any width.
+        mapping = "gpu-pim" if row["pim"] else mapping
+        overrides["arch.device.units.sm.energy.register_pj_per_bit"] = (
+            f"0.0675 / {8 * int(row['bytes_per_elem'])}"
+        )
     return _result(
         name, arch, mapping, phase, whole(row["batch"]), seq_len, tuple(overrides.items())
     )
@@ -144,14 +144,21 @@ def _milliseconds(result: Result, kinds: frozenset[str] | None = None) -> float:
     return 1e3 * float(sum(r.critical_s for r in chosen))
 
 
+def _attends(record: OperatorRecord) -> bool:
+    """Return whether an operator is an attention, or a product of one in three kernels."""
+    return record.kind == _ATTENTION or (
+        record.kind == "matmul" and record.name.startswith(f"{_ATTENTION}.")
+    )
+
+
 def _attention(result: Result) -> float:
     """Return the attention's own time (ms), of which head-level pipelining hides a part."""
-    return 1e3 * sum(r.count * r.compute_s for r in _layers(result) if r.kind in _ATTENTION)
+    return 1e3 * sum(r.count * r.compute_s for r in _layers(result) if _attends(r))
 
 
 def _products(result: Result) -> float:
     """Return the products' time (ms) without what runs beside attention, as the authors do."""
-    return _milliseconds(result, _PRODUCTS | _ATTENTION) - _attention(result)
+    return _milliseconds(result, frozenset({"matmul", _ATTENTION})) - _attention(result)
 
 
 def _energy(result: Result) -> float:

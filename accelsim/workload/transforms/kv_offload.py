@@ -21,8 +21,9 @@ class KvOffload(Transform):
     Notes
     -----
     Nothing of the cache stays resident; what is fetched is an activation of the step, and only
-    that is attended to.  The bytes are explicit.  An architecture has no host link yet, so the
-    transfer runs at the speed of main memory: its time is a lower bound.
+    that is attended to.  The bytes are explicit; the transfer runs at the speed of main memory, a
+    lower bound.  A mapping that keeps the cache in another memory (`keep`) moves it over the
+    path to that.
     """
 
     paper: ClassVar[str] = "FlexGen, arXiv 2303.06865: the whole cache on the host"
