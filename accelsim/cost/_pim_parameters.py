@@ -58,6 +58,9 @@ class PimParameters(Unit):
     """Commands that close them, one per cycle."""
     header_cycles: Whole = 0
     """Command cycles before a visit that carry no access."""
+    vectors_sent_to: Literal["channels", "stacks"] = "channels"
+    """What gets a copy of each vector whose matrix several channels share: every channel, or every
+    stack, in a buffer on its logic die."""
     vector_bytes: Count | None = None
     """Vector that the banks see at a time; all of it where absent."""
     vector_load_cycles: Whole = 0

@@ -117,6 +117,16 @@ def test_held_data_are_read_once_for_more_vectors_than_meet_at_a_time() -> None:
     assert held.estimate(nine, memory).compute_ps == again.estimate(nine, memory).compute_ps
 
 
+def test_vectors_are_sent_to_channels_or_to_stacks() -> None:
+    """80 channels of 5 stacks share the outputs of a matrix: 80 copies of its vector, or 5."""
+    memory, work = setting("hbm3_attacc"), gemv(8192, 8192)
+    stacks = bank("hbm3_duplex_pim").estimate(work, memory)
+    channels = bank("hbm3_duplex_pim", vectors_sent_to="channels").estimate(work, memory)
+    assert channels.input_traffic_bytes == 80 * work.input_bytes
+    assert stacks.input_traffic_bytes == 5 * work.input_bytes
+    assert stacks.compute_ps == channels.compute_ps
+
+
 def test_what_is_held_is_checked() -> None:
     """Fewer vectors than meet at a time, or rows that do not open behind others."""
     with pytest.raises(ValidationError, match="at least `vectors_per_read`, 8"):
