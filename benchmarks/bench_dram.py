@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 
 from accelsim.config import library, load_spec
@@ -15,7 +13,7 @@ from accelsim.cost._dram_commands import ACT, MAC, ONE, PRE, RANK, RD, commands,
 from accelsim.cost._dram_requests import serve
 from accelsim.cost._dram_state import packed
 from accelsim.cost.dram import Access, Dram
-from benchmarks.timing import Timing, measure, report
+from benchmarks.timing import Timing, alone, measure
 
 TIMES = 1_000
 ROWS = 10_000
@@ -58,14 +56,5 @@ def _rated(name: str, timing: Timing, count: int) -> str:
     return f"{name} ({rate['median'] / 1e6:.1f} M commands/s, best {rate['max'] / 1e6:.1f})"
 
 
-def main() -> None:
-    """Print the timings."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--json", help="also write the timings to this file")
-    options = parser.parse_args()
-    report(run(options.repeats), options.json)
-
-
 if __name__ == "__main__":
-    main()
+    alone(run, __doc__)

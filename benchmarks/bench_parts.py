@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from itertools import count
 from accelsim import arch, mapping
 from accelsim.cost import Setting
 from accelsim.workload import decode, load_model, workload
-from benchmarks.timing import Timing, measure, report
+from benchmarks.timing import Timing, alone, measure
 
 TIMES = 1_000
 PLACES = (
@@ -73,14 +72,5 @@ def run(repeats: int = 9) -> dict[str, Timing]:
     return timings
 
 
-def main() -> None:
-    """Print the timings."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--json", help="also write the timings to this file")
-    options = parser.parse_args()
-    report(run(options.repeats), options.json)
-
-
 if __name__ == "__main__":
-    main()
+    alone(run, __doc__)

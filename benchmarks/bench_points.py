@@ -6,11 +6,10 @@ structures is reused; ``exact`` simulates every layer instead of extending a ste
 
 from __future__ import annotations
 
-import argparse
 from itertools import count
 
 from accelsim.evaluation import evaluate
-from benchmarks.timing import Timing, measure, report
+from benchmarks.timing import Timing, alone, measure
 
 LENGTHS = count(1000)
 
@@ -50,14 +49,5 @@ def run(repeats: int = 30) -> dict[str, Timing]:
     }
 
 
-def main() -> None:
-    """Print the timings."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=30)
-    parser.add_argument("--json", help="also write the timings to this file")
-    options = parser.parse_args()
-    report(run(options.repeats), options.json)
-
-
 if __name__ == "__main__":
-    main()
+    alone(run, __doc__, 30)

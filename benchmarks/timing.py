@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-__all__ = ["Timing", "measure", "report"]
+__all__ = ["Timing", "alone", "measure", "report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +54,12 @@ def report(timings: Mapping[str, Timing], json_file: str | Path | None = None) -
     if json_file is not None:
         figures = {name: asdict(timing) for name, timing in timings.items()}
         Path(json_file).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def alone(run: Callable[[int], Mapping[str, Timing]], about: str | None, repeats: int = 9) -> None:
+    """Run one benchmark from the command line: ``--repeats N``, ``--json FILE``."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--repeats", type=int, default=repeats)
+    parser.add_argument("--json", help="also write the timings to this file")
+    options = parser.parse_args()
+    report(run(options.repeats), options.json)

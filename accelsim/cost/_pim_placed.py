@@ -61,6 +61,8 @@ class PlacedProducts(OperandsInBanks):
         placement = self._placement(product.function, work)
         split = dram.total_channels if placement.over_channels == "outputs" else 1
         done = passes(product, placement, self._tiling(work, dram), split, 1)
+        if self.vectors_sent_to == "stacks":
+            split = -(-split * dram.stacks // dram.total_channels)
         if self.stationary == "outputs":
             return split * int(done[0, LOADS]), 1
         k = -(-product.k // placement.reduction_over)

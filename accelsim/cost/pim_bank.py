@@ -115,8 +115,6 @@ class PimBank(PlacedProducts):
         matrix_bytes = sum(p.matrices * p.n * p.k for p in products(work)) * work.bits_b / 8
         shortest = vectors(work) / self.vectors_per_read * matrix_bytes / peak
         copies, parts = self._exchange(work, dram)
-        if self.vectors_sent_to == "stacks":
-            copies = -(-copies * dram.stacks // dram.total_channels)
         cycles = self.cycles(
             [work], dram, beside_traffic=setting.beside_traffic, drains=self.drains([work], dram)
         )

@@ -170,22 +170,16 @@ def _weigh(
     chunks = np.array([*(step.chunks for step in steps), 1], np.int64)
     owner, chunk = tasks.task[_emit.OWNER], tasks.task[_emit.CHUNK]
     kind = np.minimum(tasks.task[_emit.KIND], _emit.LAUNCH)
-    parts = np.where(kind == _emit.LAUNCH, 1, chunks[owner])  # a send's owner is -1: the last row
-    # Weights of a first pass are in its chunks; the loads of later ones are left empty.
     within = [max(1, round(step.chunks * step.estimate.loads_within)) for step in steps]
-    if any(n < step.chunks for n, step in zip(within, steps, strict=True)):
-        early = kind == _emit.LOAD_WEIGHT
-        parts = np.where(early, np.array([*within, 1], np.int64)[owner], parts)
-        late = early & (chunk >= parts)
-        return (
-            np.where(late, 0, _share(time[owner, kind], chunk, parts)),
-            np.where(late, 0, _share(size[owner, kind], chunk, parts)),
-            np.where(late, 0.0, energy[owner, kind] / parts),
-        )
+    table = np.repeat(chunks[:, None], _emit.KINDS_PER_OPERATOR, axis=1)
+    table[:-1, _emit.LOAD_WEIGHT] = within
+    table[:, _emit.LAUNCH] = 1
+    parts = table[owner, kind]  # a send's owner is -1: the last row
+    late = (kind == _emit.LOAD_WEIGHT) & (chunk >= parts)  # loaded already, in the first pass
     return (
-        _share(time[owner, kind], chunk, parts),
-        _share(size[owner, kind], chunk, parts),
-        energy[owner, kind] / parts,
+        np.where(late, 0, _share(time[owner, kind], chunk, parts)),
+        np.where(late, 0, _share(size[owner, kind], chunk, parts)),
+        np.where(late, 0.0, energy[owner, kind] / parts),
     )
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from accelsim.cost._dram_timing import ChannelTimings
 from accelsim.cost._pim_beside import Timeline
 from accelsim.cost._pim_program import BUSY, COUNT, LABEL, LABELS, LOAD, WAIT
 from accelsim.report._measured_figures import house_style
+from accelsim.result.trace import write_events
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -162,12 +162,7 @@ def write_commands(lines: Sequence[Timeline], path: Path) -> int:
                 "ts": round(one.start * us, 6), "dur": round(one.cycles * us, 6), "args": args,
             }))  # fmt: skip
             count += 1
-    text = '{"displayTimeUnit":"ns","traceEvents":[\n' + ",\n".join(events) + "\n]}\n"
-    data = text.encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
-    partial.replace(path)
+    write_events(events, path)
     return count
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from accelsim.lower import KIND_NAMES
 from accelsim.result.result import Result
 
-__all__ = ["write_trace"]
+__all__ = ["write_events", "write_trace"]
 
 
 def write_trace(result: Result, path: Path) -> int:
@@ -42,14 +42,31 @@ def write_trace(result: Result, path: Path) -> int:
             if n
         ),
     }
-    head = '{"displayTimeUnit":"ns","otherData":' + json.dumps(other) + ',"traceEvents":[\n'
-    text = head + ",\n".join([*_names(result), *slices]) + "\n]}\n"
+    write_events([*_names(result), *slices], path, other)
+    return len(slices)
+
+
+def write_events(
+    events: Sequence[str], path: Path, other: Mapping[str, object] | None = None
+) -> None:
+    """Write a Chrome trace, whole or not at all.
+
+    Parameters
+    ----------
+    events : sequence of str
+        JSON of each event.
+    path : Path
+        ``.json``, or ``.json.gz`` for a compressed file; its folder is made.
+    other : mapping, optional
+        What else is to be known (``otherData``).
+    """
+    about = f'"otherData":{json.dumps(other)},' if other else ""
+    text = f'{{"displayTimeUnit":"ns",{about}"traceEvents":[\n' + ",\n".join(events) + "\n]}\n"
     data = text.encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
     partial.replace(path)
-    return len(slices)
 
 
 def _places(result: Result) -> list[tuple[int, int, str, str]]:
