@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 import numba
 from numba import prange
 
-__all__ = ["kernel", "parallel_kernel", "prange", "source_hash"]
+__all__ = ["cache_folder", "kernel", "parallel_kernel", "prange", "source_hash"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -52,15 +52,28 @@ def _writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK)
 
 
+def cache_folder(name: str) -> Path | None:
+    """Return a folder for what this version has computed; None where none can be written.
+
+    Parameters
+    ----------
+    name : str
+        What is kept there; results of other versions of the kernels are elsewhere.
+    """
+    folder = _cache_root() / f"{name}-{_HASH}"
+    return folder if _writable(folder) else None
+
+
 def _use_cache() -> bool:
     """Point Numba at this version's cache folder; without a writable one, compile in memory."""
-    folder = _cache_root() / f"kernels-{source_hash()}"
+    folder = _cache_root() / f"kernels-{_HASH}"
     if not _writable(folder):
         return False
     numba.config.CACHE_DIR = str(folder)
     return True
 
 
+_HASH = source_hash()
 _CACHED = _use_cache()
 
 

@@ -24,9 +24,11 @@ from accelsim.cli.imports import imports
 from accelsim.cli.library import list_names, show
 from accelsim.cli.measure import measure
 from accelsim.cli.measured_validation import measured
+from accelsim.cli.passes import passes
 from accelsim.cli.reproduce import reproduce
 from accelsim.cli.run import run
 from accelsim.cli.schemas import schemas
+from accelsim.cli.scratchpad import scratchpad
 from accelsim.cli.sweep import merge, pareto, sweep
 from accelsim.cli.trace import trace
 from accelsim.cli.validate import cases, write_report, write_workload_report
@@ -99,10 +101,12 @@ app.command(short_help="Merge the stores of a sweep's shards.")(merge)
 app.command(short_help="Run a paper's sweeps; compare its figures with ours.")(reproduce)
 app.command(short_help="Write one point's timeline for ui.perfetto.dev.")(trace)
 app.command(short_help="Draw a channel's commands for a product in memory.")(commands)
+app.command(short_help="Plan a scratchpad: order, residence, addresses.")(scratchpad)
 app.command(short_help="Measure operators and models on a GPU or CPU.")(measure)
 app.command(short_help="Fit the GPU model to measured operators.")(calibrate)
 app.command("list", short_help="List designs and kinds by name.")(list_names)
 app.command(short_help="Show a design, each parameter with its source.")(show)
+app.command(short_help="Count an algorithm's passes over its data.")(passes)
 app.add_typer(imports, name="import")
 app.add_typer(graphs, name="graph")
 app.add_typer(_checks, name="validate")

@@ -29,6 +29,7 @@ class Listed(StrEnum):
     MEMORIES = "memories"
     LINKS = "links"
     OPERATORS = "operators"
+    TECHNOLOGY = "technology"
 
 
 _FOLDERS = {
@@ -55,13 +56,35 @@ class Kind(StrEnum):
 def list_names(
     what: Annotated[Listed, typer.Argument(help="What to list.")], as_json: Json = False
 ) -> None:
-    """List what there is by name: designs of the library, or kinds of components and operators."""
+    """List what there is by name: designs, kinds of components and operators, sourced figures."""
+    if what is Listed.TECHNOLOGY:
+        _list_technology(as_json)
+        return
     found = list(_designs(_FOLDERS[what]) if what in _FOLDERS else _kinds(what))
     if as_json:
         print_json([{"name": n, "description": d, "file": str(f)} for n, d, f in found])
         return
     rows = [[name, description, place(file)] for name, description, file in found]
     write(table([("name", "<"), ("what it is", "~"), ("file", "~")], [("", rows)]))
+
+
+def _list_technology(as_json: bool) -> None:
+    """List every figure of energy, area and price with its unit and citation."""
+    from dataclasses import asdict
+
+    from accelsim.cost._technology import rows
+
+    found = rows()
+    if as_json:
+        print_json([asdict(row) for row in found])
+        return
+    sections: dict[str, list[list[str]]] = {}
+    for row in found:
+        node = "" if row.technology_nm is None else f"{row.technology_nm:g}"
+        value, source = f"{row.value:.4g} {row.unit}", row.source.partition(" [")[0]
+        sections.setdefault(row.table, []).append([row.name, node, value.strip(), source])
+    columns = [("figure", "~"), ("nm", ">"), ("value", "<"), ("source", "~")]
+    write(table(columns, sections.items()))
 
 
 def _designs(folder: str) -> Iterator[tuple[str, str, Path]]:

@@ -100,7 +100,7 @@ def _summary(result: Result) -> Iterator[tuple[str, str]]:
     yield "throughput", f"{count(float(summary['throughput_tokens_per_s']))} tokens/s"
     per_token = si(result.energy_j / result.tokens, "J")
     yield "energy", f"{si(result.energy_j, 'J')} ({per_token} per token)"
-    yield "power", f"{si(result.power_w, 'W')} on average"
+    yield "power", f"{si(result.power_w, 'W')} on average, {result.tops_per_w:.3g} TOPS/W"
     yield "area", f"{result.area_mm2:.4g} mm2"
     yield "busiest", f"{busiest}, {percent(share)} of the time"
     yield "utilisation", f"{percent(result.utilisation)} of peak compute"

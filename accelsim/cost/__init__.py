@@ -6,6 +6,7 @@ A file names its class in ``COMPONENT``; its file name is the component's ``kind
 from accelsim.cost._component import (
     PICOSECONDS_PER_SECOND,
     Component,
+    ConvShape,
     Dataflow,
     Estimate,
     Link,
@@ -15,14 +16,18 @@ from accelsim.cost._component import (
     Work,
     to_ps,
 )
+from accelsim.cost._nest_policy import LevelPolicy, NestPolicy
 
 __all__ = [
     "PICOSECONDS_PER_SECOND",
     "Component",
+    "ConvShape",
     "Dataflow",
     "Estimate",
+    "LevelPolicy",
     "Link",
     "Memory",
+    "NestPolicy",
     "Setting",
     "Unit",
     "Work",

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from accelsim.config import Nanometres, Spec, SquareMillimetres
+from accelsim.cost._nest_policy import NestPolicy
 
 __all__ = [
     "PICOSECONDS_PER_SECOND",
     "Component",
+    "ConvShape",
     "Dataflow",
     "Estimate",
     "Link",
@@ -41,6 +43,30 @@ def to_ps(seconds: float) -> int:
     exact = seconds * PICOSECONDS_PER_SECOND
     whole = round(exact)
     return whole if abs(exact - whole) < 1e-6 * max(1.0, exact) else int(exact) + 1
+
+
+_SEARCHED: Final = NestPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class ConvShape:
+    """A convolution of images as a loop nest sees it; sizes of one group.
+
+    Attributes
+    ----------
+    out, kernel : (rows, columns)
+    channels : (read, made)
+    batch, groups : int
+    stride, dilation : (rows, columns)
+    """
+
+    out: tuple[int, int]
+    kernel: tuple[int, int]
+    channels: tuple[int, int]
+    batch: int = 1
+    groups: int = 1
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +101,12 @@ class Work:
     kv_seen
         Mean tokens that a query attends to where a window or a block mask leaves fewer than the
         causal mask does; 0 where none does.
+    conv : ConvShape or None
+        Of a plain convolution in at most two dimensions.
+    density_a, density_b
+        Share of the activations and of the weights or KV values that are not zero.
+    pattern_a, pattern_b
+        How their zeros lie (``2:4``, ``unstructured``, ...); empty where none are known.
     """
 
     kind: str
@@ -103,6 +135,11 @@ class Work:
     kv_seen: int = 0
     height: int = 0
     width: int = 0
+    conv: ConvShape | None = None
+    density_a: float = 1.0
+    density_b: float = 1.0
+    pattern_a: str = ""
+    pattern_b: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +271,8 @@ class Setting:
         Tiles in the on-chip buffer per stream: 1 serialises load and compute, 2 overlaps them.
     beside_traffic : bool
         Other units may stream from the memory while this one computes in it.
+    nests : NestPolicy
+        How units that run loop nests choose them.
     """
 
     memory: Memory
@@ -243,6 +282,7 @@ class Setting:
     double_buffer_stationary: bool = True
     tile_buffers: int = 2
     beside_traffic: bool = False
+    nests: NestPolicy = _SEARCHED
 
 
 class Unit(Component):

@@ -11,16 +11,32 @@ References
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from accelsim.cost._tiling import ACCUMULATOR_BITS, ceil_div, search_tiles
 from accelsim.jit import kernel
 
-__all__ = ["DATAFLOWS", "IS", "OS", "WS", "accesses", "best_dataflow", "cycles", "folds", "plan"]
+__all__ = [
+    "DATAFLOWS", "IS", "OS", "WS", "accesses", "best_dataflow", "cycles", "folds", "plan",
+    "products_along",
+]  # fmt: skip
 
 OS, WS, IS = 0, 1, 2
 DATAFLOWS: Final = ("os", "ws", "is")
 """Dataflow by its number in the kernels; -1 lets them choose."""
+
+
+@kernel
+def products_along(k: int, rate: float) -> int:
+    """Return ceil(k / rate): the k that an array of `rate` products per element and cycle sees.
+
+    Examples
+    --------
+    >>> products_along(7, 2.0), products_along(1, 1 / 49)
+    (4, 49)
+    """
+    return max(1, math.ceil(k / rate - 1e-6))  # 1 / (1 / 49) is above 49
 
 
 @kernel
@@ -40,6 +56,7 @@ def folds(dataflow: int, m: int, n: int, k: int, rows: int, columns: int) -> int
 def cycles(
     dataflow: int, batch: int, m: int, n: int, k: int, rows: int, columns: int, arrays: int,
     double_buffer: bool, shadow: bool = True, split_streams: bool = False,
+    hide_drain: bool = False,
 ) -> int:  # fmt: skip
     """Return the cycles of ``batch`` products C[m,n] = A[m,k] B[k,n] on a gang of arrays.
 
@@ -58,6 +75,9 @@ def cycles(
         the present one's, behind the last vector that meets that.
     split_streams : bool
         All arrays hold the same fold and share its vectors, instead of sharing the folds.
+    hide_drain : bool
+        Output stationary: finished outputs leave through registers of their own while the next
+        fold, skewed as the last, follows behind it.
 
     Notes
     -----
@@ -65,7 +85,7 @@ def cycles(
     streamed through each (k for os, m for ws, n for is); where streams are split F is
     batch * folds and S a part of the vectors, of os outputs that of the k partial products:
 
-    - os: F (k + R + C - 2): skewed fill, k steps, drain;
+    - os: F (k + R + C - 2): skewed fill, k steps, drain; with the drain hidden F k + R + C - 2;
     - ws, is, single buffered: F (S + 2R + C - 2): load R rows, stream S vectors, drain;
     - ws, is, double buffered: R + (F - 1) max(S, R) + S + R + C - 2: the first load, then folds
       back to back, each as long as its stream or the next load, then the last stream and drain;
@@ -94,6 +114,8 @@ def cycles(
         stream = ceil_div(stream, arrays)
     else:
         mine = ceil_div(mine, arrays)
+    if dataflow == 0 and hide_drain:
+        return mine * stream + rows + columns - 2
     if dataflow == 0:
         return mine * (stream + rows + columns - 2)
     if double_buffer and not shadow:
@@ -149,16 +171,16 @@ def _accessed_bytes(
 @kernel
 def best_dataflow(
     batch: int, m: int, n: int, k: int, rows: int, columns: int, arrays: int, double_buffer: bool,
-    shadow: bool = True, split_streams: bool = False,
+    shadow: bool = True, split_streams: bool = False, hide_drain: bool = False,
 ) -> int:  # fmt: skip
     """Return the dataflow of fewest cycles; of equal ones the first of ws, os, is."""
-    best = 1
-    fewest = cycles(1, batch, m, n, k, rows, columns, arrays, double_buffer, shadow, split_streams)
-    for dataflow in (0, 2):
+    best, fewest = 1, 0
+    for dataflow in (1, 0, 2):
         found = cycles(
-            dataflow, batch, m, n, k, rows, columns, arrays, double_buffer, shadow, split_streams
-        )
-        if found < fewest:
+            dataflow, batch, m, n, k, rows, columns, arrays, double_buffer, shadow, split_streams,
+            hide_drain,
+        )  # fmt: skip
+        if dataflow == 1 or found < fewest:
             best, fewest = dataflow, found
     return best
 
@@ -168,7 +190,7 @@ def plan(
     dataflow: int, batch: int, m: int, n: int, k: int, rows: int, columns: int, arrays: int,
     rate: float, double_buffer: bool, bits_a: float, bits_b: float, bits_c: float,
     bytes_a: int, bytes_b: int, bytes_c: int, capacity: float, copies: int,
-    shadow: bool = True, split_streams: bool = False,
+    shadow: bool = True, split_streams: bool = False, hide_drain: bool = False,
 ) -> tuple[int, int, float, int, int, int, int, int, int, int]:  # fmt: skip
     """Return everything an estimate needs in one call.
 
@@ -186,7 +208,7 @@ def plan(
         Bytes of the buffer.
     copies : int
         Tiles of each stream that the buffer holds.
-    shadow, split_streams : bool
+    shadow, split_streams, hide_drain : bool
         As of `cycles`.
 
     Returns
@@ -197,14 +219,16 @@ def plan(
     factor_a, factor_b, factor_c, tm, tn, tk, tiles : int
         As of `accelsim.cost._tiling.search_tiles`.
     """
-    seen = max(1, int(-(-k // rate)))  # the k that an array of this rate sees
+    seen = products_along(k, rate)
     if dataflow < 0:
         dataflow = best_dataflow(
-            batch, m, n, seen, rows, columns, arrays, double_buffer, shadow, split_streams
-        )
+            batch, m, n, seen, rows, columns, arrays, double_buffer, shadow, split_streams,
+            hide_drain,
+        )  # fmt: skip
     spent = cycles(
-        dataflow, batch, m, n, seen, rows, columns, arrays, double_buffer, shadow, split_streams
-    )
+        dataflow, batch, m, n, seen, rows, columns, arrays, double_buffer, shadow, split_streams,
+        hide_drain,
+    )  # fmt: skip
     k_folds = ceil_div(seen, rows)
     accessed = _accessed_bytes(
         dataflow, batch, m, n, k, k_folds, rows, columns, bits_a, bits_b, bits_c

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from accelsim.config import library, load_spec
-from accelsim.cost._scaling import Anchors, bent, power_law
-from accelsim.cost._technology_table import Arithmetic, Technology
-from accelsim.errors import ConfigError, Location, UnknownNameError
+from accelsim.cost._scaling import power_law
+from accelsim.cost._technology_rows import Arithmetic
+from accelsim.cost._technology_table import at_node, require_node, table
+from accelsim.errors import ConfigError, UnknownNameError
 
 __all__ = [
     "Row",
@@ -72,7 +72,7 @@ def mac_energy_pj(fmt: str, technology_nm: float) -> float:
     fmt : str
         Operand format (``int8``, ``bf16``, ...); the accumulator is int32 or fp32.
     technology_nm : float
-        Process node, 45 down to 3 nm.
+        Process node, 65 down to 3 nm.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def mac_energy_pj(fmt: str, technology_nm: float) -> float:
     >>> round(mac_energy_pj("bf16", 7), 3), round(mac_energy_pj("int8", 45), 3)
     (0.59, 0.3)
     """
-    mac = _table().mac(fmt)
+    mac = table().mac(fmt)
     multiply = mac.multiply_factor * _operation_pj("multiply", mac.multiply, technology_nm)
     return mac.mac_factor * (multiply + _operation_pj("add", mac.accumulate, technology_nm))
 
@@ -92,7 +92,7 @@ def mac_energy_pj(fmt: str, technology_nm: float) -> float:
 @lru_cache(maxsize=4096)
 def mac_area_mm2(fmt: str, technology_nm: float) -> float:
     """Return the area of one multiply-accumulate unit without registers, in mm2."""
-    mac = _table().mac(fmt)
+    mac = table().mac(fmt)
     multiply = mac.multiply_factor * _operation_um2("multiply", mac.multiply, technology_nm)
     total = mac.mac_factor * (multiply + _operation_um2("add", mac.accumulate, technology_nm))
     return total / _UM2_PER_MM2
@@ -113,9 +113,9 @@ def vector_op_energy_pj(op: str, fmt: str, technology_nm: float) -> float:
     """
     if op in ("add", "mul"):
         return _operation_pj("add" if op == "add" else "multiply", fmt, technology_nm)
-    table = _table()
-    names = ("add", "mul", *(row.operation for row in table.functions))
-    row = next((row for row in table.functions if row.operation == op), None)
+    technology = table()
+    names = ("add", "mul", *(row.operation for row in technology.functions))
+    row = next((row for row in technology.functions if row.operation == op), None)
     if row is None:
         raise UnknownNameError("vector operation", op, names)
     energy = row.adds * _operation_pj("add", row.of or fmt, technology_nm)
@@ -126,7 +126,7 @@ def vector_op_energy_pj(op: str, fmt: str, technology_nm: float) -> float:
 
 def mac_formats() -> tuple[str, ...]:
     """Return the formats whose MAC energy and area are known."""
-    return tuple(row.format for row in _table().macs)
+    return tuple(row.format for row in table().macs)
 
 
 def format_bits(fmt: str) -> int:
@@ -151,7 +151,7 @@ def _operation_pj(operation: str, fmt: str, technology_nm: float) -> float:
         # A single figure moves between nodes as its sibling's does.
         sibling = _operation_pj(operation, like, technology_nm)
         return anchors[0][1] * sibling / _operation_pj(operation, like, anchors[0][0])
-    return _at_node(anchors, technology_nm, "energy")
+    return at_node(anchors, technology_nm, "energy")
 
 
 def _operation_um2(operation: str, fmt: str, technology_nm: float) -> float:
@@ -159,12 +159,12 @@ def _operation_um2(operation: str, fmt: str, technology_nm: float) -> float:
     anchors = [(row.technology_nm, row.area_um2) for row in found if row.area_um2 is not None]
     if not anchors and found[0].like is not None:
         return _operation_um2(operation, found[0].like, technology_nm)
-    return _at_node(anchors, technology_nm, "logic_area")
+    return at_node(anchors, technology_nm, "logic_area")
 
 
 @lru_cache(maxsize=256)
 def _arithmetic(operation: str, fmt: str) -> list[Arithmetic]:
-    rows = _table().arithmetic
+    rows = table().arithmetic
     found = [row for row in rows if row.operation == operation and row.format == fmt]
     if not found:
         known = sorted({row.format for row in rows if row.operation == operation})
@@ -205,24 +205,24 @@ def sram_energy_pj_per_byte(
             f"SRAM energy is known from {_LEAST_SRAM_BYTES} bytes on, not for {capacity_bytes:g}",
             hint="smaller memories are registers; give the energy where it is published",
         )
-    table = _table()
+    technology = table()
     by_node: dict[float, list[tuple[float, float]]] = {}
-    for row in table.sram_energy:
+    for row in technology.sram_energy:
         entry = (row.capacity_bytes, row.read_pj_per_64bit / 8)
         by_node.setdefault(row.technology_nm, []).append(entry)
     anchors = [(nm, power_law(sorted(known), capacity_bytes)) for nm, known in by_node.items()]
-    factor = table.sram_write.factor if write else 1.0
-    return factor * _at_node(anchors, technology_nm, "energy")
+    factor = technology.sram_write.factor if write else 1.0
+    return factor * at_node(anchors, technology_nm, "energy")
 
 
 @lru_cache(maxsize=4096)
 def sram_area_mm2(capacity_bytes: float, technology_nm: float) -> float:
     """Return the area of an SRAM macro, in mm2; memories of many macros take up to three times."""
     by_node: dict[float, list[tuple[float, float]]] = {}
-    for row in _table().sram_area:
+    for row in table().sram_area:
         by_node.setdefault(row.technology_nm, []).append((row.capacity_bytes, row.area_mm2))
     anchors = [(nm, power_law(sorted(known), capacity_bytes)) for nm, known in by_node.items()]
-    return _at_node(anchors, technology_nm, "sram_area")
+    return at_node(anchors, technology_nm, "sram_area")
 
 
 @lru_cache(maxsize=4096)
@@ -231,26 +231,26 @@ def sram_leakage_w(capacity_bytes: float, technology_nm: float) -> float:
 
     Outside the sourced nodes the nearest one holds: leakage follows no scaling rule.
     """
-    rows = _table().sram_leakage
+    rows = table().sram_leakage
     anchors = sorted((row.technology_nm, row.leakage_w / row.capacity_bytes) for row in rows)
     held = min(max(technology_nm, anchors[0][0]), anchors[-1][0])
-    _require_node(technology_nm)
+    require_node(technology_nm)
     return capacity_bytes * power_law(anchors, held)
 
 
 @lru_cache(maxsize=4096)
 def register_energy_pj_per_byte(technology_nm: float) -> float:
     """Return the energy of reading or writing one byte of pipeline registers, in pJ."""
-    anchors = [(row.technology_nm, row.energy_pj_per_byte) for row in _table().registers]
-    return _at_node(anchors, technology_nm, "energy")
+    anchors = [(row.technology_nm, row.energy_pj_per_byte) for row in table().registers]
+    return at_node(anchors, technology_nm, "energy")
 
 
 @lru_cache(maxsize=4096)
 def register_area_mm2(bits: float, technology_nm: float) -> float:
     """Return the area of `bits` of pipeline registers, in mm2."""
-    rows = _table().registers
+    rows = table().registers
     anchors = [(r.technology_nm, r.area_um2_per_bit) for r in rows if r.area_um2_per_bit]
-    return bits * _at_node(anchors, technology_nm, "logic_area") / _UM2_PER_MM2
+    return bits * at_node(anchors, technology_nm, "logic_area") / _UM2_PER_MM2
 
 
 # ---------------------------------------------------------------- off chip
@@ -265,7 +265,7 @@ def dram_energy_pj_per_bit(standard: str) -> float:
     >>> dram_energy_pj_per_bit("hbm3")
     3.59
     """
-    known = {row.name: row.energy_pj_per_bit for row in _table().dram}
+    known = {row.name: row.energy_pj_per_bit for row in table().dram}
     if standard not in known:
         raise UnknownNameError("sourced DRAM standard", standard, known)
     return known[standard]
@@ -274,7 +274,7 @@ def dram_energy_pj_per_bit(standard: str) -> float:
 @lru_cache(maxsize=256)
 def link_energy_pj_per_bit(standard: str) -> float:
     """Return the energy of sending one bit over a link, in pJ."""
-    known = {row.name: row.energy_pj_per_bit for row in _table().links}
+    known = {row.name: row.energy_pj_per_bit for row in table().links}
     if standard not in known:
         raise UnknownNameError("sourced link", standard, known)
     return known[standard]
@@ -282,44 +282,4 @@ def link_energy_pj_per_bit(standard: str) -> float:
 
 def rows() -> list[Row]:
     """Return every figure of the table with its unit and full source, for display."""
-    return [Row(*line) for line in _table().lines()]
-
-
-# ---------------------------------------------------------------- interpolation
-
-
-@lru_cache(maxsize=1)
-def _table() -> Technology:
-    return load_spec(library.find("arch", "components/technology"), Technology)
-
-
-@lru_cache(maxsize=16)
-def _curve(quantity: str) -> tuple[tuple[float, float], ...]:
-    """Return (node, value relative to the first) of ``energy``, ``logic_area``, ``sram_area``."""
-    table = _table()
-    points = []
-    for node in table.nodes:
-        a, b, c = node.energy
-        v = node.supply_v
-        value = a * v * v + b * v + c if quantity == "energy" else node.area
-        points.append((node.technology_nm, value))
-    for shrink in table.shrinks:
-        points.append((shrink.technology_nm, points[-1][1] * float(getattr(shrink, quantity))))
-    return tuple(sorted(points))
-
-
-def _require_node(technology_nm: float) -> None:
-    curve = _curve("energy")
-    if not curve[0][0] <= technology_nm <= curve[-1][0]:
-        raise ConfigError(
-            f"no scaling is known for {technology_nm:g} nm;"
-            f" the table covers {curve[-1][0]:g} down to {curve[0][0]:g} nm",
-            Location(str(library.find("arch", "components/technology"))),
-            hint="give the component's energy and area where they are published",
-        )
-
-
-def _at_node(anchors: Anchors, technology_nm: float, quantity: str) -> float:
-    """Return a figure at a node, known at one or more others."""
-    _require_node(technology_nm)
-    return bent(anchors, _curve(quantity), technology_nm)
+    return [Row(*line) for line in table().lines()]

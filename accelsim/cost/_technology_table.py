@@ -1,140 +1,97 @@
-"""What the technology file may say, and its figures one by one.
+"""The technology file: what it is made of, its figures, and how they move with the node.
 
-Each row names its source by a key of the file's ``references`` and a place in it.
+Its kinds of rows are in `_technology_rows`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Literal
+from functools import lru_cache
 
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from accelsim.config import (
-    Bytes,
-    Count,
-    Nanometres,
-    Nonnegative,
-    Picojoules,
-    PicojoulesPerBit,
-    Positive,
-    Spec,
-    SquareMillimetres,
-    Volts,
-    Watts,
+from accelsim.config import Count, Spec, library, load_spec
+from accelsim.cost._scaling import Anchors, bent
+from accelsim.cost._technology_rows import (
+    Arithmetic,
+    Function,
+    Interface,
+    LogicLeakage,
+    Mac,
+    Node,
+    Register,
+    RegisterFile,
+    Router,
+    Shrink,
+    Sourced,
+    SramArea,
+    SramEnergy,
+    SramLeakage,
+    SramMacro,
+    SramWrite,
+    Wafer,
+    Wire,
 )
-from accelsim.errors import UnknownNameError, nearest
+from accelsim.errors import ConfigError, Location, UnknownNameError, nearest
 
-__all__ = ["Arithmetic", "Line", "Mac", "Technology"]
+__all__ = ["Line", "Technology", "at_node", "require_node", "scaled", "table"]
 
 Line = tuple[str, str, float | None, float, str, str]
 """Section, name, node in nm, value, unit, source."""
 
 
-class Sourced(Spec):
-    """A row that says where its figures come from."""
-
-    source: str
-    """Reference key, optionally followed by a place; several are separated by semicolons."""
-
-
-class Node(Sourced):
-    """A node of the scaling curves of Stillmaker and Baas."""
-
-    technology_nm: Nanometres
-    energy: tuple[float, float, float]
-    """Coefficients a, b, c of a V^2 + b V + c."""
-    supply_v: Volts
-    area: Positive
-    """Area relative to the first node."""
+@lru_cache(maxsize=1)
+def table() -> Technology:
+    """Return the technology file that ships with the library, read once."""
+    return load_spec(library.find("arch", "components/technology"), Technology)
 
 
-class Shrink(Sourced):
-    """A node beyond those equations: factors against the node before."""
-
-    technology_nm: Nanometres
-    energy: Positive
-    logic_area: Positive
-    sram_area: Positive
-
-
-class Arithmetic(Sourced):
-    """Energy, and where known area, of one operation."""
-
-    operation: Literal["add", "multiply"]
-    format: str
-    technology_nm: Nanometres
-    energy_pj: Picojoules
-    area_um2: Positive | None = None
-    like: str | None = None
-    """Format whose scaling and area stand in for figures of this one that no source gives."""
+@lru_cache(maxsize=16)
+def curve(quantity: str) -> tuple[tuple[float, float], ...]:
+    """Return (node, relative value) of ``energy``, ``logic_area``, ``sram_area``, finest first."""
+    points = []
+    for node in table().nodes:
+        a, b, c = node.energy
+        v = node.supply_v
+        value = a * v * v + b * v + c if quantity == "energy" else node.area
+        points.append((node.technology_nm, value))
+    for shrink in table().shrinks:
+        points.append((shrink.technology_nm, points[-1][1] * float(getattr(shrink, quantity))))
+    return tuple(sorted(points))
 
 
-class Mac(Sourced):
-    """A multiply-accumulate, made of a multiply and an add."""
-
-    format: str
-    multiply: str
-    accumulate: str
-    multiply_factor: Positive = 1.0
-    mac_factor: Positive = 1.0
-
-
-class Function(Sourced):
-    """An elementwise function, in multiplies and adds."""
-
-    operation: str
-    multiplies: Nonnegative
-    adds: Nonnegative
-    of: str | None = None
-    """Format of the multiplies and adds; that of the function where absent."""
+def require_node(technology_nm: float) -> None:
+    """Raise a ConfigError for a node that the table does not cover."""
+    known = curve("energy")
+    if not known[0][0] <= technology_nm <= known[-1][0]:
+        raise ConfigError(
+            f"no scaling is known for {technology_nm:g} nm;"
+            f" the table covers {known[-1][0]:g} down to {known[0][0]:g} nm",
+            Location(str(library.find("arch", "components/technology"))),
+            hint="give the component's energy and area where they are published",
+        )
 
 
-class SramEnergy(Sourced):
-    """Read energy of an SRAM."""
+def at_node(anchors: Anchors, technology_nm: float, quantity: str) -> float:
+    """Return a figure at a node, known at one or more others.
 
-    capacity_bytes: Bytes
-    technology_nm: Nanometres
-    read_pj_per_64bit: Picojoules
-
-
-class SramWrite(Sourced):
-    """Write energy relative to read energy."""
-
-    factor: Positive
-
-
-class SramArea(Sourced):
-    """Area of an SRAM macro."""
-
-    capacity_bytes: Bytes
-    technology_nm: Nanometres
-    area_mm2: SquareMillimetres
+    Parameters
+    ----------
+    anchors : sequence of (node in nm, figure)
+    technology_nm : float
+        Where it is wanted.
+    quantity : {"energy", "logic_area", "sram_area"}
+        How it scales.
+    """
+    require_node(technology_nm)
+    return bent(anchors, curve(quantity), technology_nm)
 
 
-class SramLeakage(Sourced):
-    """Standing power of an SRAM."""
-
-    capacity_bytes: Bytes
-    technology_nm: Nanometres
-    leakage_w: Watts
-
-
-class Register(Sourced):
-    """A pipeline register."""
-
-    technology_nm: Nanometres
-    energy_pj_per_byte: Positive
-    area_um2_per_bit: Positive | None = None
-
-
-class Interface(Sourced):
-    """A DRAM standard or a link."""
-
-    name: str
-    energy_pj_per_bit: PicojoulesPerBit
+def scaled(quantity: str, technology_nm: float, known_nm: float) -> float:
+    """Return how many times a quantity at one node is that at another."""
+    return at_node([(known_nm, 1.0)], technology_nm, quantity)
 
 
 class Technology(Spec):
@@ -154,6 +111,12 @@ class Technology(Spec):
     registers: list[Register]
     dram: list[Interface]
     links: list[Interface]
+    sram_macro: SramMacro
+    register_files: list[RegisterFile]
+    wires: list[Wire]
+    routers: list[Router]
+    logic_leakage: list[LogicLeakage]
+    wafers: list[Wafer]
     edition: Count = 1
     """Counts up when figures change, so that old results can be told from new ones."""
 
@@ -177,6 +140,14 @@ class Technology(Spec):
         yield from self.functions
         yield from (*self.sram_energy, self.sram_write, *self.sram_area, *self.sram_leakage)
         yield from (*self.registers, *self.dram, *self.links)
+        yield from (
+            self.sram_macro,
+            self.sram_macro.beyond,
+            *self.register_files,
+            *self.wires,
+            *self.routers,
+        )
+        yield from (*self.logic_leakage, *self.wafers)
 
     def mac(self, fmt: str) -> Mac:
         """Return the row of a MAC format."""
@@ -223,9 +194,54 @@ class Technology(Spec):
             yield "register", "access", r.technology_nm, r.energy_pj_per_byte, "pJ/byte", source
             if r.area_um2_per_bit is not None:
                 yield "register", "area", r.technology_nm, r.area_um2_per_bit, "um2/bit", source
-        for table, interfaces in (("dram", self.dram), ("link", self.links)):
+        for section, interfaces in (("dram", self.dram), ("link", self.links)):
             for i in interfaces:
-                yield table, i.name, None, i.energy_pj_per_bit, "pJ/bit", self._full(i)
+                yield section, i.name, None, i.energy_pj_per_bit, "pJ/bit", self._full(i)
+        yield from self._macro_lines()
+        yield from self._logic_lines()
+
+    def _macro_lines(self) -> Iterator[Line]:
+        macro, section = self.sram_macro, "sram macro"
+        full = self._full(macro)
+        for access in ("read", "write"):
+            for name, value in getattr(macro, access):
+                yield section, f"{access}, {name}", None, value, "bits", full
+        yield section, "area, row", None, macro.area_row, "bits", full
+        yield section, "leakage, edge", None, macro.leakage_edge, "bits", full
+        yield section, "cell's side per further port", None, 1 + macro.port_pitch, "times", full
+        rule = self._full(macro.beyond)
+        for name in ("energy", "area", "leakage"):
+            value = getattr(macro.beyond, name)
+            yield section, f"{name} below the finest node", None, value, "power of the node", rule
+        value = macro.beyond.finfet_leakage
+        yield section, "leakage of FinFETs", None, value, "times the rule", rule
+        for node in macro.nodes:
+            nm = node.technology_nm
+            yield section, "read, a bit by a bit's side", nm, node.read_fj, "fJ", full
+            yield section, "write, a bit by a bit's side", nm, node.write_fj, "fJ", full
+            yield section, "area", nm, node.area_um2_per_bit, "um2/bit", full
+            yield section, "leakage", nm, node.leakage_pw_per_bit, "pW/bit", full
+
+    def _logic_lines(self) -> Iterator[Line]:
+        for f in self.register_files:
+            name = f"{f.capacity_bytes:.0f} bytes, {f.access_bits} bits"
+            yield "register file", name, f.technology_nm, f.energy_pj, "pJ", self._full(f)
+        for w in self.wires:
+            value = w.energy_pj_per_bit_mm
+            yield "wire", "across the chip", w.technology_nm, value, "pJ/bit/mm", self._full(w)
+        for r in self.routers:
+            value, full = r.energy_pj_per_bit, self._full(r)
+            yield "router", "traversal", r.technology_nm, value, "pJ/bit", full
+            if r.area_um2_per_bit is not None:
+                yield "router", "area", r.technology_nm, r.area_um2_per_bit, "um2/bit", full
+        for k in self.logic_leakage:
+            value = k.leakage_w_per_mm2
+            yield "logic", "leakage", k.technology_nm, value, "W/mm2", self._full(k)
+        for s in self.wafers:
+            yield "wafer", "price", s.technology_nm, s.price_usd, "USD", self._full(s)
+            if s.defects_per_cm2 is not None:
+                value = s.defects_per_cm2
+                yield "wafer", "defects", s.technology_nm, value, "per cm2", self._full(s)
 
     def _full(self, row: Sourced) -> str:
         references = dict.fromkeys(self.references[key] for key in _keys(row.source))

@@ -1,6 +1,7 @@
 """On-chip SRAM: scratchpads, unified buffers and accumulators.
 
-Energy, area and leakage follow from capacity and process node where they are not published.
+Energy, area and leakage follow from capacity and process node where they are not published: by
+the table of published memories, or for a stated word by the model of a macro.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from accelsim.config import Bytes, BytesPerSecond, Count, Hertz, PicojoulesPerBit, Watts
 from accelsim.cost._component import Memory
+from accelsim.cost._sram_model import LEAST_WORDS, SramFigures, sram_macro
 from accelsim.cost._technology import sram_area_mm2, sram_energy_pj_per_byte, sram_leakage_w
 
 __all__ = ["COMPONENT", "Sram"]
@@ -25,6 +27,11 @@ class Sram(Memory):
     The energy of an access is that of the whole capacity whatever the banks: the bytes cross
     the memory.  `energy_pj` takes the mean of a read and a write, which differ by 7 %.
 
+    Without `access_bits` energy per byte, area and leakage are those of the technology table,
+    whose energies include the wires within memories of many macros.  With it they are those of
+    one macro whose accesses are so wide (`_sram_model`), which ends at its ports: right for the
+    small memories beside arithmetic, low for a buffer spread over a chip.
+
     Examples
     --------
     >>> buffer = Sram(
@@ -37,6 +44,14 @@ class Sram(Memory):
     ... )
     >>> round(buffer.bandwidth() / 1e12, 1), round(buffer.energy_pj(1000) / 1000, 2)
     (8.6, 3.4)
+
+    Of a macro the width of a word matters, here 32 against 256 bits:
+
+    >>> fields = {"capacity_bytes": "64 KiB", "bandwidth_bytes_per_s": "64 GB/s"}
+    >>> narrow = Sram(technology_nm=22, access_bits=32, **fields)
+    >>> wide = Sram(technology_nm=22, access_bits=256, **fields)
+    >>> round(narrow.energy_pj(1024)), round(wide.energy_pj(1024))
+    (913, 435)
     """
 
     kind: Literal["sram"] = "sram"
@@ -50,6 +65,13 @@ class Sram(Memory):
     """Bytes that one bank yields or takes per cycle."""
     frequency_hz: Hertz | None = None
     """Clock of the banks."""
+    access_bits: Count | None = None
+    """Bits that one access reads or writes, on which the energy of a macro depends."""
+    ports: Count = 1
+    """Ports of a macro that read or write; only with `access_bits`."""
+    macro_model: Literal["built_in", "hwcomponents"] = "built_in"
+    """What tells a macro's figures: the closed form, or CACTI by hwcomponents-cacti where that is
+    installed; only with `access_bits`."""
     given_energy_pj_per_bit: PicojoulesPerBit | None = None
     """Published energy per bit; where absent the technology table answers."""
     given_leakage_w: Watts | None = None
@@ -61,6 +83,16 @@ class Sram(Memory):
             raise PydanticCustomError(
                 "bandwidth",
                 "an SRAM needs `bandwidth_bytes_per_s`, or `port_bytes` and `frequency_hz`",
+            )
+        if self.access_bits is None and {"ports", "macro_model"} & self.model_fields_set:
+            raise PydanticCustomError("macro", "`ports` and `macro_model` need `access_bits`")
+        words = self.capacity_bytes * 8 / self.access_bits if self.access_bits else LEAST_WORDS
+        if words < LEAST_WORDS:
+            raise PydanticCustomError(
+                "words",
+                "an SRAM has at least {least} words; {words} words of {bits} bits are a register"
+                " file",
+                {"least": LEAST_WORDS, "words": f"{words:g}", "bits": self.access_bits},
             )
         given = (self.given_energy_pj_per_bit, self.given_leakage_w)
         if self.technology_nm is None and None in given:
@@ -89,6 +121,9 @@ class Sram(Memory):
         """Return the energy of `size_bytes` of accesses, reads and writes in equal parts."""
         if self.given_energy_pj_per_bit is not None:
             return size_bytes * 8 * self.given_energy_pj_per_bit
+        if self.access_bits is not None:
+            macro = self._macro(self.access_bits)
+            return size_bytes * 8 / self.access_bits * 0.5 * (macro.read_pj + macro.write_pj)
         node = self.technology_nm or 0.0
         read = sram_energy_pj_per_byte(self.capacity_bytes, node)
         write = sram_energy_pj_per_byte(self.capacity_bytes, node, write=True)
@@ -98,11 +133,23 @@ class Sram(Memory):
         """Return the leakage."""
         if self.given_leakage_w is not None:
             return self.given_leakage_w
+        if self.access_bits is not None:
+            return self._macro(self.access_bits).leakage_w
         return sram_leakage_w(self.capacity_bytes, self.technology_nm or 0.0)
 
     def model_area_mm2(self, technology_nm: float) -> float:
         """Return the area of the macros; memories of many macros take up to three times that."""
+        if self.access_bits is not None:
+            return self._macro(self.access_bits, technology_nm).area_mm2
         return sram_area_mm2(self.capacity_bytes, technology_nm)
+
+    def _macro(self, access_bits: int, technology_nm: float | None = None) -> SramFigures:
+        node = technology_nm or self.technology_nm or 0.0
+        if self.macro_model == "hwcomponents":
+            from accelsim.cost import _hwcomponents
+
+            return _hwcomponents.sram_macro(self.capacity_bytes, access_bits, node, self.ports)
+        return sram_macro(self.capacity_bytes, access_bits, node, self.ports)
 
 
 COMPONENT: Final = Sram

@@ -6,6 +6,7 @@ buffered; memory traffic follows from the buffer behind the array.
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Final, Literal
 
@@ -13,8 +14,10 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from accelsim.config import Count, Hertz, Picojoules, Positive, Watts
+from accelsim.cost._array_formats import Bricks, Outliers, holds, is_integer
+from accelsim.cost._array_sparsity import Skipping
 from accelsim.cost._component import PICOSECONDS_PER_SECOND, Estimate, Setting, Unit, Work, to_ps
-from accelsim.cost._systolic import DATAFLOWS, plan
+from accelsim.cost._systolic import DATAFLOWS, accesses, plan, products_along
 from accelsim.cost._technology import (
     format_bits,
     mac_area_mm2,
@@ -24,10 +27,12 @@ from accelsim.cost._technology import (
     register_energy_pj_per_byte,
 )
 from accelsim.cost._tiling import ACCUMULATOR_BITS
-from accelsim.errors import ConfigError, nearest
+from accelsim.errors import ConfigError, UnknownNameError, nearest
 
 __all__ = ["COMPONENT", "SystolicArray"]
 
+_UM2_PER_MM2: Final = 1e6
+_DENSE: Final = Skipping()
 _CODE: Final = {"auto": -1, **{name: code for code, name in enumerate(DATAFLOWS)}}
 
 
@@ -39,7 +44,9 @@ class SystolicArray(Unit):
     An operand format of rate r makes r products along k per element and cycle (or needs 1/r
     elements for one), so that the array behaves as one for ceil(k / r).  An operator of a format
     that the array lacks runs in the narrowest one that holds it (int4 in int8 or bf16, mxfp4 in
-    fp8, bf16 in fp16); a floating-point operator never runs in an integer format.
+    fp8, bf16 in fp16); a floating-point operator never runs in an integer format.  Elements made
+    of `bricks` run an integer operator of any widths: the one integer format says what a whole
+    element is and costs, the bricks what it is for the widths of the two operands.
 
     Not modelled: bank conflicts of the buffer, bubbles between operators, and the reload of the
     stationary operand where the streamed one is cut into tiles for the buffer (none in SCALE-Sim
@@ -76,12 +83,23 @@ class SystolicArray(Unit):
     """When weights that stream past a stationary operand are read: over the whole product, as each
     meets all blocks of the other before the next is read, or all in the pass of the first block,
     so that the others find them in the buffer."""
+    drain: Literal["exposed", "hidden"] = "exposed"
+    """Of an output-stationary fold: the next one starts when all results have left, or follows
+    behind it while they leave through registers of their own."""
     frequency_hz: Hertz
     """Clock of the arrays."""
     formats: dict[str, Positive]
     """Operand format -> multiply-accumulates per element and cycle, for example ``{bf16: 1}``."""
+    bricks: Bricks | None = None
+    """Narrow multipliers of which an element is made; it is of one piece where absent."""
+    outliers: Outliers | None = None
+    """How values too large for a narrow integer format are stored and multiplied."""
+    skipping: Skipping | None = None
+    """Zeros of which the array makes use; all are multiplied where absent."""
     given_mac_energy_pj: dict[str, Picojoules] = Field(default_factory=dict)
     """Format -> published energy of a MAC; where absent the technology table answers."""
+    mac_has_registers: bool = False
+    """The energy of a MAC is that of a whole element, its registers included."""
     given_leakage_w: Watts = 0.0
     """Published standing power; logic leakage has no model here."""
 
@@ -98,6 +116,13 @@ class SystolicArray(Unit):
                 )
         if not self.formats:
             raise PydanticCustomError("no_formats", "an array needs at least one format")
+        whole = [name for name in self.formats if name.startswith("int")]
+        if self.bricks is not None and len(whole) != 1:
+            raise PydanticCustomError(
+                "bricks_format",
+                "an array of bricks needs one integer format, that of a whole element; found {n}",
+                {"n": ", ".join(whole) or "none"},
+            )
         return self
 
     @cached_property
@@ -125,16 +150,36 @@ class SystolicArray(Unit):
             holding = [
                 (name != dtype, format_bits(name), -rate, name)
                 for name, rate in rates.items()
-                if _holds(name, dtype)
+                if holds(name, dtype)
+                or (self.bricks is not None and name.startswith("int") and is_integer(dtype))
             ]
             best = min(holding)[-1] if holding else None
             self._memo[dtype] = None if best is None else (best, rates[best])
         return self._memo[dtype]
 
     def peak_macs_per_s(self, fmt: str) -> float:
-        """Return the multiply-accumulates per second of the whole gang."""
-        elements = self.rows * self.columns * self.arrays
-        return elements * self.formats[fmt] * self.frequency_hz
+        """Return the multiply-accumulates per second of the whole gang.
+
+        Parameters
+        ----------
+        fmt : str
+            One of `formats`; of an array of bricks any integer format.
+        """
+        found = self.format_of(fmt)
+        if found is None:
+            raise UnknownNameError("format of the array", fmt, self.formats)
+        bits = format_bits(fmt)
+        rows, columns, rate = self._shape(fmt, found[1], bits, bits)
+        return rows * columns * self.arrays * rate * self.frequency_hz
+
+    def _shape(
+        self, dtype: str, rate: float, bits_a: int, bits_b: int
+    ) -> tuple[int, int, float]:  # fmt: skip
+        """Return rows, columns and rate of the array that operands of these widths see."""
+        if self.bricks is None or not is_integer(dtype):
+            return self.rows, self.columns, rate
+        rows, columns, products = self.bricks.shape(bits_a, bits_b)
+        return self.rows * rows, self.columns * columns, rate * products
 
     def refusal(self, work: Work) -> str:
         """Return why the array cannot run `work`; empty where it can."""
@@ -151,38 +196,70 @@ class SystolicArray(Unit):
         if found is None:
             raise ConfigError(self.refusal(work))
         fmt, rate = found
+        rows, columns, rate = self._shape(work.dtype, rate, work.bits_a, work.bits_b)
+        skipping = self.skipping or _DENSE
+        zeros = (work.density_a, work.density_b, work.pattern_b)
+        rate *= skipping.speedup(*zeros, k=work.k)
         buffer = setting.buffer
-        weights = work.weight_bytes + work.kv_bytes
+        inputs, weights = self._stored(work)
         dataflow, cycles, accessed, fa, fb, fc, tm, tn, tk, tiles = plan(
             _CODE[setting.dataflow], work.batch, work.m, work.n, work.k,
-            self.rows, self.columns, self.arrays, rate, setting.double_buffer_stationary,
+            rows, columns, self.arrays, rate, setting.double_buffer_stationary,
             float(work.bits_a), float(work.bits_b), float(work.bits_c),
-            work.input_bytes, weights, work.output_bytes,
+            inputs, weights, work.output_bytes,
             float(buffer.capacity()) if buffer is not None else 0.0, setting.tile_buffers,
-            self.shadow_registers, self.gang == "vectors",
+            self.shadow_registers, self.gang == "vectors", self.drain == "hidden",
         )  # fmt: skip
-        name = DATAFLOWS[dataflow]
+        spent, name = float(cycles), DATAFLOWS[dataflow]
         macs = work.macs or work.batch * work.m * work.n * work.k
-        traffic = (fb * weights, fa * work.input_bytes, fc * work.output_bytes)
+        traffic = (fb * weights, fa * inputs, fc * work.output_bytes)
         node = self.technology_nm or setting.technology_nm
         first = self.loads == "first_pass" and name == "is" and work.weight_bytes > 0
-        energy = {
-            "mac": macs * self.mac_energy_pj(fmt, node),
-            "register": macs * _register_bytes(name, work) * register_energy_pj_per_byte(node),
-        }
+        made = macs * skipping.energised(*zeros)
+        energy = {"mac": made * self._product_energy_pj(work, fmt, node)}
+        if not self.mac_has_registers:
+            moved = _register_bytes(name, work)
+            energy["register"] = macs * moved * register_energy_pj_per_byte(node)
+        if skipping.select_energy_pj:
+            energy["select"] = made * skipping.select_energy_pj
         if buffer is not None:
             energy["buffer"] = buffer.energy_pj(int(accessed) + sum(traffic))
+        if self.outliers is not None and is_integer(work.dtype):
+            spent = max(spent, self.outliers.cycles(macs))
+            seen = products_along(work.k, rate)
+            sizes = (work.batch, work.m, work.n, work.k, -(-seen // rows), rows, columns)
+            decoded = sum(accesses(dataflow, *sizes)[:2])
+            energy["decoder"] = decoded * self.outliers.decoder_energy_pj
+        peak = rows * columns * self.arrays * rate * self.frequency_hz
         return Estimate(
-            compute_ps=to_ps(cycles / self.frequency_hz),
+            compute_ps=to_ps(spent / self.frequency_hz),
             weight_traffic_bytes=traffic[0],
             input_traffic_bytes=traffic[1],
             output_traffic_bytes=traffic[2],
             tiles=tiles,
             energy_pj=energy,
-            ideal_ps=macs / self.peak_macs_per_s(fmt) * PICOSECONDS_PER_SECOND,
+            ideal_ps=macs / peak * PICOSECONDS_PER_SECOND,
             choice=f"{name} {tm}x{tn}x{tk}",
-            loads_within=1.0 / -(-work.m // self.columns) if first else 1.0,
+            loads_within=1.0 / -(-work.m // columns) if first else 1.0,
         )
+
+    def _stored(self, work: Work) -> tuple[int, int]:
+        """Return the bytes of activations and weights with the lists of their outliers."""
+        inputs, weights = work.input_bytes, work.weight_bytes + work.kv_bytes
+        if self.outliers is None or not is_integer(work.dtype):
+            return inputs, weights
+        of_a = self.outliers.extra_bits(self.outliers.activation_share) / work.bits_a
+        of_b = self.outliers.extra_bits(self.outliers.weight_share) / work.bits_b
+        return math.ceil(inputs * (1 + of_a)), math.ceil(weights * (1 + of_b))
+
+    def _product_energy_pj(self, work: Work, fmt: str, technology_nm: float) -> float:
+        """Return the energy of one product: of a whole element, or the part its bricks take."""
+        if self.bricks is None or not is_integer(work.dtype):
+            return self.mac_energy_pj(fmt, technology_nm)
+        if work.bits_a == work.bits_b and work.dtype in self.given_mac_energy_pj:
+            return self.given_mac_energy_pj[work.dtype]
+        share = self.bricks.energy(work.bits_a, work.bits_b)
+        return self.mac_energy_pj(fmt, technology_nm) * share
 
     def mac_energy_pj(self, fmt: str, technology_nm: float) -> float:
         """Return the energy of one MAC: published where given, else of the technology table."""
@@ -194,6 +271,7 @@ class SystolicArray(Unit):
 
         Notes
         -----
+        Each row and column has a decoder where outliers need one, of the area given.
         An element holds two operands, a shadow of the stationary one, and a partial sum.  Wiring
         and the skewing buffers at the edges are left out.  For TPUv4i (bf16, 7 nm) this gives
         25 mm2 where 11 % of its die of under 400 mm2 is published.
@@ -207,25 +285,13 @@ class SystolicArray(Unit):
         ]
         registers = register_area_mm2(3 * wide + ACCUMULATOR_BITS, technology_nm)
         element = max(macs, default=0.0) + registers
-        return self.rows * self.columns * self.arrays * element
+        decoder = 0.0 if self.outliers is None else self.outliers.decoder_area_um2
+        edges = (self.rows + self.columns) * decoder / _UM2_PER_MM2
+        return self.rows * self.columns * self.arrays * element + self.arrays * edges
 
     def leakage_w(self, technology_nm: float) -> float:
         """Return the published standing power."""
         return self.given_leakage_w
-
-
-def _holds(fmt: str, dtype: str) -> bool:
-    """Return whether every value of `dtype` is one of `fmt`, as far as arrays care.
-
-    An integer fits a wider float (int8 in the significand of bf16); bf16 and fp16 stand in for
-    each other, as the array's time and energy do not depend on which of them it is given.
-    """
-    if fmt == dtype or not dtype[-1].isdigit():
-        return fmt == dtype
-    bits, wanted = format_bits(fmt), format_bits(dtype)
-    if "fp" in dtype or "bf" in dtype or "tf" in dtype:
-        return bits >= wanted and "int" not in fmt
-    return bits > wanted or (bits == wanted and "int" in fmt)
 
 
 def _register_bytes(dataflow: str, work: Work) -> float:

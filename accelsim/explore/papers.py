@@ -16,6 +16,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from accelsim.config import Spec, library, load_spec
 from accelsim.errors import AccelsimError, UnknownNameError, nearest
 from accelsim.explore.axes import line_error, refuse, unknown_key
+from accelsim.explore.cascades import CascadeStudy, load_study, study_axes
 from accelsim.explore.metrics import METRICS
 from accelsim.explore.space import boxes
 from accelsim.explore.sweep import SweepSpec, load_sweep
@@ -28,9 +29,12 @@ __all__ = [
 BUSY: Final = "busy."
 """Prefix of metrics that are the part of the time that a resource is busy: ``busy.array``."""
 
-EXTRAS: Final = ("ttft_s", "tpot_s", "memory_bytes", "batch", "decode_tokens_per_s")
-"""Results beside the metrics of every sweep that a figure may use; the last is the batch over the
-mean time per output token of whole generations."""
+EXTRAS: Final = (
+    "ttft_s", "tpot_s", "memory_bytes", "batch", "decode_tokens_per_s", "dram_bytes",
+)  # fmt: skip
+"""Results beside the metrics of every sweep that a figure may use; decoded tokens per second are
+the batch over the mean time per output token of whole generations, ``dram_bytes`` only cascades
+have."""
 
 LARGEST: Final = "largest"
 """In place of a batch: the largest that the memory holds, of those that the sweep tries."""
@@ -156,8 +160,10 @@ class PaperSpec(Spec):
     """Authors, venue, year, and where it can be read."""
     about: str
     """What is modelled and what is not, in a few sentences."""
-    sweeps: Annotated[tuple[str, ...], Field(min_length=1)]
+    sweeps: tuple[str, ...] = ()
     """Names of the sweeps that are run."""
+    cascades: tuple[str, ...] = ()
+    """Studies of cascades bound to several arrays, by their paths in the folder of sweeps."""
     figures: Annotated[tuple[Figure, ...], Field(min_length=1)]
     """The published figures, in the order in which they are shown."""
     not_reproduced: dict[str, str] = Field(default_factory=dict)
@@ -172,14 +178,23 @@ class PaperSpec(Spec):
 def _problems(paper: PaperSpec) -> Iterator[InitErrorDetails]:
     """Yield names of sweeps and axes, and values of axes, that do not exist."""
     found: list[SweepSpec] = []
+    studies: list[CascadeStudy] = []
     for i, name in enumerate(paper.sweeps):
         try:
             found.append(load_sweep(name))
         except AccelsimError as error:
             yield line_error(("sweeps", i), str(error), name)
-    if len(found) < len(paper.sweeps):
+    for i, name in enumerate(paper.cascades):
+        try:
+            studies.append(load_study(name))
+        except AccelsimError as error:
+            yield line_error(("cascades", i), str(error), name)
+    if len(found) + len(studies) < len(paper.sweeps) + len(paper.cascades):
         return
-    known = _values(found)
+    if not found and not studies:
+        yield line_error(("sweeps",), "at least 1 of `sweeps` and `cascades` is needed", [])
+        return
+    known = _values(found, studies)
     for i, figure in enumerate(paper.figures):
         if figure.summary in ("crossing", *LINES) and figure.along not in known:
             yield line_error(("figures", i, "along"), f"no sweep has the axis `{figure.along}`")
@@ -188,9 +203,13 @@ def _problems(paper: PaperSpec) -> Iterator[InitErrorDetails]:
                 yield from _unknown(("figures", i, side), part, known)
 
 
-def _values(sweeps: list[SweepSpec]) -> dict[str, set[Any]]:
-    """Return every axis of the sweeps and all values that it takes."""
-    known: dict[str, set[Any]] = {"sweep": {sweep.name for sweep in sweeps}}
+def _values(sweeps: list[SweepSpec], studies: list[CascadeStudy]) -> dict[str, set[Any]]:
+    """Return every axis of the sweeps and studies, and all values that it takes."""
+    known: dict[str, set[Any]] = {"sweep": {one.name for one in sweeps}}
+    for study in studies:
+        known["sweep"].add(study.name)
+        for axis, names in study_axes(study).items():
+            known.setdefault(axis, set()).update(names)
     for sweep in sweeps:
         for box in boxes(sweep):
             for axis, values in box.items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from accelsim.arch import ArchitectureSpec
@@ -130,6 +130,7 @@ class _Placer:
                 mapping.double_buffer_stationary,
                 mapping.tile_buffers,
                 mapping.overlaps_units,
+                mapping.nests,
             )
             for name, unit in device.units.items()
         }
@@ -308,7 +309,7 @@ class _Placer:
             if reason:
                 refusals.append(f"`{name}` refuses: {reason}")
                 continue
-            estimate = unit.estimate(work, self.settings[name])
+            estimate = unit.estimate(work, self.setting(name, rule))
             found.append((name, estimate, self.time_ps(name, estimate)))
         if rule is not None and not found and not refusals:
             legal = ", ".join(
@@ -316,6 +317,13 @@ class _Placer:
             )
             refusals.append(f"no unit is named or of kind {rule.on}; there are {legal}")
         return found, refusals
+
+    def setting(self, unit: str, rule: Rule | None) -> Setting:
+        """Return what surrounds a unit, with what the rule says of loop nests."""
+        setting = self.settings[unit]
+        if rule is None or rule.nest is None:
+            return setting
+        return replace(setting, nests=rule.nest)
 
     def rule(
         self, operator: Operator, parent: Operator, tensors: Mapping[str, Tensor]

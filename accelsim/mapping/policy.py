@@ -19,7 +19,7 @@ from accelsim.config import (
     compile_expression,
     load_named,
 )
-from accelsim.cost import Dataflow
+from accelsim.cost import Dataflow, NestPolicy
 from accelsim.errors import nearest
 from accelsim.mapping._balance import Balance
 from accelsim.workload.ops import kinds, rules
@@ -55,6 +55,9 @@ class Rule(Spec):
     """How: each unit has columns of the weights and makes some of the results; or each has rows,
     for a part of the reduction, and the partial results are added where the next operator runs.
     Adding them is not charged: 1 / k of the product's operations, rows / k of its bytes."""
+
+    nest: NestPolicy | None = None
+    """How arrays that run loop nests map these operators; as the policy's `nests` where absent."""
 
     @field_validator("when")
     @classmethod
@@ -142,6 +145,8 @@ class MappingSpec(Spec):
     keep: dict[Literal["weight", "kv_cache"], Kept] = Field(default_factory=dict)
     """What rests in another memory than the main one: a unit of the other gets it over the path,
     ahead of its use where `prefetch_weights` allows, and new keys and values go back over it."""
+    nests: NestPolicy = NestPolicy()
+    """How arrays that run loop nests choose them, where the rule for an operator does not say."""
     chunks: Count = 8
     """Most tile tasks per operator and stream; longer tile streams are coalesced to this many."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from accelsim.cost import Work
+from accelsim.cost import ConvShape, Work
 from accelsim.workload import Counts, Operator, Role, Tensor
 from accelsim.workload.ops.attention import unmasked_pairs
 from accelsim.workload.ops.conv import positions
@@ -49,7 +49,10 @@ def work_of(
     whole = {**parent.dims, **dims}
     backward = operator.kind == "attention_gradient"
     first = tensors[operator.inputs[0]].dtype if operator.inputs else "int32"
-    second = _second_operand(operator, tensors) or first
+    other = _second_operand(operator, tensors)
+    second = first if other is None else other.dtype
+    density_a, pattern_a = _zeros(tensors[operator.inputs[0]] if operator.inputs else None)
+    density_b, pattern_b = _zeros(other)
     batch, m, n, k = 1, 1, 1, 1
     if operator.kind == "matmul":
         batch, m, n, k = dims["batch"], dims["m"], dims["n"], dims["k"]
@@ -87,7 +90,8 @@ def work_of(
         head_dim=whole.get("head_dim", 0) * (3 if backward else 1),
         value_dim=whole.get("value_dim", 0) * (2 if backward else 1),
         causal=bool(operator.attributes.get("causal", False)),
-        kv_seen=_seen(operator), height=height, width=width,
+        kv_seen=_seen(operator), height=height, width=width, conv=_conv(operator),
+        density_a=density_a, density_b=density_b, pattern_a=pattern_a, pattern_b=pattern_b,
     )  # fmt: skip
 
 
@@ -95,6 +99,26 @@ def _function(operator: Operator) -> str:
     """Return the variant within the kind: the function, or the algorithm of a scan."""
     name = "algorithm" if operator.kind == "scan" else "function"
     return str(operator.attributes.get(name, ""))
+
+
+def _conv(operator: Operator) -> ConvShape | None:
+    """Return the loops of a plain convolution; of others, which run as products, None."""
+    dims, attributes = operator.dims, operator.attributes
+    if operator.kind != "conv" or attributes.get("transposed") or "gradient" in attributes:
+        return None
+    if any(dims.get(f"{which}_depth", 1) > 1 for which in ("in", "out", "kernel")):
+        return None
+    stride, dilation = (
+        tuple(attributes.get(name, (1, 1)))[-2:] for name in ("stride", "dilation")
+    )
+    return ConvShape(
+        (dims["out_height"], dims["out_width"]),
+        (dims["kernel_height"], dims["kernel_width"]),
+        (dims["in_channels"], dims["out_channels"]),
+        dims["batch"], dims["groups"],
+        (stride[0], stride[-1]) if len(stride) > 1 else (1, stride[0]),
+        (dilation[0], dilation[-1]) if len(dilation) > 1 else (1, dilation[0]),
+    )  # fmt: skip
 
 
 def _grid(operator: Operator) -> tuple[int, int]:
@@ -117,11 +141,16 @@ def _seen(operator: Operator) -> int:
     return max(1, -(-unmasked_pairs(operator) // operator.dims["q_len"]))
 
 
-def _second_operand(operator: Operator, tensors: Mapping[str, Tensor]) -> str | None:
-    """Return the format of the weight or KV operand; of the next input where there is neither."""
-    rest = operator.inputs[1:]
-    for name in rest:
-        if tensors[name].role is not Role.ACTIVATION:
-            return tensors[name].dtype
-    floating = [tensors[n].dtype for n in rest if not tensors[n].dtype.startswith("int")]
-    return floating[0] if floating else None
+def _zeros(tensor: Tensor | None) -> tuple[float, str]:
+    """Return density and pattern of a tensor's zeros; dense where none are known."""
+    if tensor is None or tensor.sparsity is None:
+        return 1.0, ""
+    return tensor.sparsity.density, tensor.sparsity.pattern
+
+
+def _second_operand(operator: Operator, tensors: Mapping[str, Tensor]) -> Tensor | None:
+    """Return the weight or KV operand; the next floating input where there is neither."""
+    rest = [tensors[name] for name in operator.inputs[1:]]
+    held = [tensor for tensor in rest if tensor.role is not Role.ACTIVATION]
+    floating = [tensor for tensor in rest if not tensor.dtype.startswith("int")]
+    return next(iter(held or floating), None)

@@ -14,6 +14,7 @@ from accelsim.mapping.capacity import MemoryNeed
 from accelsim.result.critical_path import critical_path
 from accelsim.result.energy import energy_parts_pj
 from accelsim.result.operators import OperatorRecord, operator_record
+from accelsim.workload import totals
 
 __all__ = ["Result"]
 
@@ -61,6 +62,17 @@ class Result:
     def power_w(self) -> float:
         """Average power over the pass."""
         return self.energy_j / self.latency_s if self.latency_s else 0.0
+
+    @cached_property
+    def operations(self) -> int:
+        """Operations of the whole pass on all devices; a multiply-accumulate counts two."""
+        plan = self.simulated.lowered.plan
+        return totals(plan.workload).flops * plan.mapping.partition.microbatches
+
+    @property
+    def tops_per_w(self) -> float:
+        """Operations per energy, in 10^12 per joule: what the pass reaches, not a peak."""
+        return self.operations / self.energy_j / 1e12 if self.energy_j else 0.0
 
     @cached_property
     def area_mm2(self) -> float:

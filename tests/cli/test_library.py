@@ -33,6 +33,18 @@ def test_list_names_kinds(accelsim: Command, what: str, name: str) -> None:
     assert found[name].endswith(".")
 
 
+def test_list_gives_every_figure_its_citation(accelsim: Command) -> None:
+    """The component library: value, unit, node and full reference; sections for people."""
+    found = accelsim("list", "technology", "--json").data
+    assert len(found) > 110
+    assert all(row["source"].endswith("]") for row in found)
+    int8 = next(r for r in found if r["name"] == "multiply int8" and r["technology_nm"] == 45)
+    assert (int8["value"], int8["unit"]) == (0.2, "pJ")
+    out = accelsim("list", "technology").out
+    assert "register file" in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
 def test_list_fits_100_columns(accelsim: Command) -> None:
     """Long descriptions are wrapped."""
     out = accelsim("list", "mappings").out

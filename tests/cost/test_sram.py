@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from accelsim.cost._sram_model import sram_macro
 from accelsim.cost._technology import sram_energy_pj_per_byte
 from accelsim.cost.sram import Sram
 
@@ -65,3 +66,32 @@ def test_larger_memories_cost_more() -> None:
     assert large.energy_pj(1) > small.energy_pj(1)
     assert large.area_mm2(7) > small.area_mm2(7)
     assert large.background_w() == pytest.approx(16 * small.background_w())
+
+
+def test_a_word_makes_it_a_macro() -> None:
+    """Energy per access, leakage and area are the macro's, halves of reads and writes."""
+    found, macro = sram(access_bits=256), sram_macro(2.0**20, 256, 7.0)
+    mean = (macro.read_pj + macro.write_pj) / 2
+    assert found.energy_pj(64) == pytest.approx(2 * mean)
+    assert found.background_w() == macro.leakage_w
+    assert found.area_mm2(7) == macro.area_mm2
+
+
+def test_published_figures_win_over_the_macro() -> None:
+    """What is given is used, whatever else could be modelled."""
+    found = sram(access_bits=64, given_energy_pj_per_bit=0.1, given_leakage_w=0.5)
+    assert found.energy_pj(10) == pytest.approx(8.0)
+    assert found.background_w() == 0.5
+
+
+def test_too_few_words_are_refused_when_the_file_is_read() -> None:
+    """The error says that it is a register file."""
+    with pytest.raises(ValidationError, match="32 words of 64 bits are a register"):
+        sram(capacity_bytes=256, access_bits=64)
+
+
+def test_ports_need_a_word() -> None:
+    """Without a word the table answers, which knows no ports."""
+    with pytest.raises(ValidationError, match="`ports` and `macro_model` need"):
+        sram(ports=2)
+    assert sram(access_bits=64, ports=2).area_mm2(7) > sram(access_bits=64).area_mm2(7)

@@ -22,6 +22,7 @@ from accelsim.cost._systolic import (
     cycles,
     folds,
     plan,
+    products_along,
 )
 from accelsim.cost.infinite import InfiniteMemory
 from accelsim.cost.sram import Sram
@@ -308,6 +309,20 @@ def test_one_array_has_nothing_to_share(m: int, n: int, k: int, side: int) -> No
         assert cycles(*at, True) == cycles(*at, False)
 
 
+@given(sizes, sizes, sizes, sides, sides, st.integers(1, 4))
+def test_a_hidden_drain_leaves_one_fill_and_one_drain(
+    m: int, n: int, k: int, rows: int, columns: int, arrays: int
+) -> None:
+    """Output-stationary folds follow each other: all fills but the first are saved; ws keeps."""
+    at = (1, m, n, k, rows, columns, arrays, True, True, False)
+    exposed, hidden = cycles(OS, *at, False), cycles(OS, *at, True)
+    mine = -(-folds(OS, m, n, k, rows, columns) // arrays)
+    assert exposed - hidden == (mine - 1) * (rows + columns - 2)
+    assert hidden >= mine * k
+    assert cycles(WS, *at, True) == cycles(WS, *at, False)
+    assert cycles(IS, *at, True) == cycles(IS, *at, False)
+
+
 def test_an_array_takes_its_gang_from_the_file() -> None:
     """Heads of one token fill a gang that shares folds, not one that shares vectors."""
     work = product(1, 1024, 128, batch=64)
@@ -351,6 +366,8 @@ class TestContract(UnitContract):
         return [
             *((cycles, (d, *call, double)) for d in (OS, WS, IS) for double in (False, True)),
             *((cycles, (d, *call, True, False, True)) for d in (OS, WS, IS)),
+            (cycles, (OS, *call, True, True, False, True)),
+            (products_along, (259, 0.5)),
             *((accesses, (d, 3, 77, 130, 259, 17, 16, 8)) for d in (OS, WS, IS)),
             (best_dataflow, (*call, True)),
             (best_dataflow, (*call, True, False, True)),

@@ -15,6 +15,7 @@ from accelsim.errors import ConservationError
 from accelsim.evaluation import evaluate
 from accelsim.lower import Simulated
 from accelsim.result import Result, check_conservation, critical_path, write_trace
+from accelsim.workload import totals
 
 POINTS = [
     ("llama2-7b", "npu-pim-dual", "npu-pim", "decode"),
@@ -47,6 +48,16 @@ def test_no_resource_is_busier_than_the_pass_is_long(point: tuple[str, str, str,
     result = result_of(point)
     assert max(result.busy_s.values()) <= result.latency_s * (1 + 1e-9)
     assert result.busy_s[result.bottleneck] == max(result.busy_s.values())
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_operations_per_energy_are_power_s_inverse(point: tuple[str, str, str, str]) -> None:
+    """TOPS/W is throughput over power; at least two operations for each of the pass's MACs."""
+    result = result_of(point)
+    macs = totals(result.simulated.lowered.plan.workload).macs
+    assert result.operations >= 2 * macs > 0
+    rate_tops = result.operations / result.latency_s / 1e12
+    assert result.tops_per_w == pytest.approx(rate_tops / result.power_w)
 
 
 @pytest.mark.parametrize("point", POINTS)

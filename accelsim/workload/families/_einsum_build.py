@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 from accelsim.errors import ConfigError, GraphError
-from accelsim.workload._author_value import Value
+from accelsim.workload._author_value import Value, rows_columns
 from accelsim.workload.author import Graph
 from accelsim.workload.families._einsum_config import EinsumConfig, StepConfig, TensorConfig
-from accelsim.workload.families._einsum_text import Index, Reference, Statement, parse
+from accelsim.workload.families._einsum_conv import conv_dims
+from accelsim.workload.families._einsum_functions import POINTWISE, graph_function
+from accelsim.workload.families._einsum_steps import statements
+from accelsim.workload.families._einsum_text import Call, Index, Reference, Statement, parse
 from accelsim.workload.importers._contraction import chain
-from accelsim.workload.ops.elementwise import OPS_PER_ELEMENT as ELEMENTWISE
 from accelsim.workload.ops.norm import OPS_PER_ELEMENT as NORMS
 from accelsim.workload.tensor import Role, Sparsity
 
-__all__ = ["Cascade", "statements"]
+__all__ = ["Cascade"]
 
 _PLAIN: Final = TensorConfig()
 _REDUCTIONS: Final = ("sum", "max", "mean")
 
 
-def statements(steps: Sequence[StepConfig], path: str) -> Iterator[tuple[str, int, Statement]]:
-    """Yield the place of each statement, how often it runs, and what it says.
+class _Made(NamedTuple):
+    """A tensor, and the function of tensors that it is."""
 
-    Raises
-    ------
-    ConfigError
-        If a statement is not well formed.
-    """
-    for i, step in enumerate(steps):
-        place = f"{path}.{i}"
-        if step.einsum is None:
-            for inner, times, statement in statements(step.steps, f"{place}.steps"):
-                yield inner, times * (step.repeat or 1), statement
-            continue
-        try:
-            yield place, 1, parse(step.einsum)
-        except GraphError as error:
-            raise ConfigError(str(error), path=place) from None
+    made: Reference
+    function: str
+    operands: tuple[Reference, ...]
 
 
 class Cascade:
@@ -61,6 +50,11 @@ class Cascade:
         self.read: set[str] = set()
         self.owned: dict[str, str] = {}  # weight -> the steps that it was first read in
         self.depth = ""
+        self.running: dict[str, Reference] = {}  # made along a rank -> with which indices
+        self.later = {
+            one.made.tensor for _, _, one in statements(config.einsums, "einsums")
+            if one.made.running
+        }  # fmt: skip
 
     def add(self, steps: Sequence[StepConfig], path: str) -> None:
         """Add the operators of some steps.
@@ -108,43 +102,101 @@ class Cascade:
         for rank in {*found.made.ranks, *(r for o in found.operands for r in o.ranks)}:
             if rank not in self.sizes:
                 raise GraphError(f"rank `{rank}` has no size in `shape`")
-        operands = [self._operand(one) for one in found.operands]
+        if found.made.running:
+            self.running[made] = found.made
         name = step.name or made
         self.graph.result_dtype = self._described(made).dtype or ""
-        self.values[made] = self._made(step, found, operands, name)
+        self.values[made] = self._made(step, found.made, found.body, name)
         self.graph.result_dtype = ""
 
-    def _made(self, step: StepConfig, found: Statement, operands: list[Value], name: str) -> Value:
-        function, out = found.function, self._shape(found.made)
-        if function == "*":
+    def _carried(self, one: Reference | Call, made: Reference) -> bool:
+        """Whether an operand is what an earlier step made, which never left the unit."""
+        if isinstance(one, Call) or one.tensor in self.values:
+            return False
+        return one.tensor == made.tensor or one.tensor in self.later
+
+    def _arguments(
+        self, step: StepConfig, made: Reference, body: Call, name: str
+    ) -> tuple[list[Reference], list[Value]]:
+        """Return the operands of a function, with an operator for each that is one itself."""
+        references, values = [], []
+        for place, one in enumerate(body.arguments):
+            if self._carried(one, made):
+                continue
+            if isinstance(one, Reference):
+                if one not in references:
+                    values.append(self._operand(one))
+                    references.append(one)
+                elif body.function in ("*", "+"):
+                    values.append(values[references.index(one)])
+                    references.append(one)
+                continue
+            inside = {rank for leaf in one.leaves for rank in leaf.ranks}
+            called = f"{name}.{one.function.strip('*+') or 'inner'}{place or ''}"
+            # Ranks of the result stay in its order; those to be reduced follow.
+            order = [rank for rank in made.ranks if rank in inside]
+            order += sorted(inside - set(order))
+            whole = Reference(called, tuple(Index(((1, rank),)) for rank in order))
+            values.append(self._made(step, whole, one, called))
+            references.append(whole)
+        if not references:
+            raise GraphError(
+                f"`{made}` follows from earlier steps alone; what does it start from?"
+            )
+        return references, values
+
+    def _made(self, step: StepConfig, made: Reference, body: Call, name: str) -> Value:
+        inner = body.arguments[0]
+        if body.function == "sum" and isinstance(inner, Call) and inner.function == "*":
+            body = inner  # a product sums over the ranks that the result lacks
+        function, out = body.function, self._shape(made)
+        references, operands = self._arguments(step, made, body, name)
+        found = _Made(made, function, tuple(references))
+        if function == "*" and len(operands) > 1:
             return self._product(step, found, operands, name)
-        if function == "+":
-            aligned = [
-                self._aligned(x, one, found.made)
-                for x, one in zip(operands, found.operands, strict=True)
-            ]
+        if function == "+" and len(operands) > 1:
+            aligned = self._all_aligned(found, operands)
             return self.graph.add(*aligned, name=name, label=step.label or "residual")
-        if function in _REDUCTIONS:
+        if function in _REDUCTIONS and len(body.arguments) == 1:
             return self._reduced(found, operands[0], name)
         if function == "append":
             return self._appended(found, operands[0], name)
-        if self._described(found.made.tensor).role != "activation":
-            raise GraphError(f"`{found.made.tensor}` is no activation; write it by `append`")
+        if self._described(made.tensor).role != "activation":
+            raise GraphError(f"`{made.tensor}` is no activation; write it by `append`")
         if function == "gather":
             y = self.graph.gather(*operands, name=name, label=step.label or "gather")
             return self.graph.reshape(y, out)
         if function == "softmax" or function in NORMS:
             return self._by_rows(step, found, operands, name)
-        if function in ELEMENTWISE:
-            aligned = [
-                self._aligned(x, one, found.made)
-                for x, one in zip(operands, found.operands, strict=True)
-            ]
-            return self.graph.elementwise(function, *aligned, name=name, label=step.label)
+        if (known := graph_function(function)) is not None:
+            aligned = self._all_aligned(found, operands)
+            return self._pointwise(known, aligned, out, name, step.label)
         legal = ", ".join(
-            sorted({*_REDUCTIONS, "append", "gather", "softmax", *NORMS, *ELEMENTWISE})
+            sorted({*_REDUCTIONS, "append", "gather", "softmax", *NORMS, *POINTWISE})
         )
         raise GraphError(f"unknown function `{function}`; legal: {legal}")
+
+    def _pointwise(
+        self, function: str, operands: list[Value], out: tuple[int, ...], name: str, label: str
+    ) -> Value:
+        """Add an elementwise function; ranks of a carried operand alone are those of no other."""
+        reached = tuple(max(sizes) for sizes in zip(*(x.shape for x in operands), strict=True))
+        if reached == out or not out:
+            y = self.graph.elementwise(function, *operands, name=name, label=label)
+            return self.graph.reshape(y, out)
+        graph, name = self.graph, self.graph.called(name)
+        y = graph.made(name, out, operands[0].dtype)
+        rows, columns = rows_columns(out)
+        graph.operator(
+            name, "elementwise", {"rows": rows, "columns": columns, "operands": len(operands)},
+            [graph.whole(x) for x in operands], (y,),
+            label=label or "elementwise", attributes={"function": function, "part": True},
+        )  # fmt: skip
+        return y
+
+    def _all_aligned(self, found: _Made, operands: list[Value]) -> list[Value]:
+        pairs = zip(operands, found.operands, strict=True)
+        return [self._aligned(x, one, found.made) for x, one in pairs]
 
     # ------------------------------------------------------------ tensors
 
@@ -168,6 +220,9 @@ class Cascade:
             value = self.values[reference.tensor] = self._given(reference)
         if len(value.shape) != len(reference.indices):
             raise GraphError(f"`{reference}` has not the {len(value.shape)} ranks of {value}")
+        for place, index in enumerate(reference.indices):
+            if index.last and not self._runs(reference.tensor, place):
+                raise GraphError(f"`{reference}`: `end` is of the rank along which a tensor runs")
         for index, size in zip(reference.indices, value.shape, strict=True):
             if index.rank is not None and self.sizes[index.rank] != size:
                 raise GraphError(
@@ -175,6 +230,10 @@ class Cascade:
                     f" `{reference.tensor}` has {size} there"
                 )
         return value
+
+    def _runs(self, tensor: str, place: int) -> bool:
+        made = self.running.get(tensor)
+        return made is not None and made.indices[place].offset > 0
 
     def _given(self, reference: Reference) -> Value:
         """Return a tensor that no statement makes."""
@@ -196,9 +255,15 @@ class Cascade:
 
     def _aligned(self, x: Value, reference: Reference, made: Reference) -> Value:
         """Return an operand with its ranks in the order of the result, 1 for those it lacks."""
+        for place, index in enumerate(reference.indices):
+            if index.fixed:
+                x = self.graph.part(x, 1, place)
         order = [rank for rank in made.ranks if rank in reference.ranks]
-        if len(order) != len(reference.indices) or reference.affine:
+        if len(order) != len(reference.ranks) or reference.affine:
             raise GraphError(f"`{reference}` has a rank that `{made}` has not, or is affine")
+        kept = [place for place, index in enumerate(reference.indices) if not index.fixed]
+        shape = tuple(x.shape[place] for place in kept)
+        x = self.graph.reshape(x, shape) if len(shape) < len(x.shape) else x
         places = [reference.ranks.index(rank) for rank in order]
         turned = self.graph.transpose(x, *places) if places else x
         sizes = dict(zip(order, turned.shape, strict=True))
@@ -206,23 +271,21 @@ class Cascade:
 
     # ------------------------------------------------------------ statements
 
-    def _appended(self, found: Statement, x: Value, name: str) -> Value:
+    def _appended(self, found: _Made, x: Value, name: str) -> Value:
         """Write new keys, values or a state into what stays in memory."""
         tensor = found.made.tensor
         if self._described(tensor).role not in ("kv_cache", "state"):
             raise GraphError(f"`{tensor}` must have `role: kv_cache` or `role: state`")
         return self.graph.append(self._given(found.made), x, name=name)
 
-    def _product(
-        self, step: StepConfig, found: Statement, operands: list[Value], name: str
-    ) -> Value:
+    def _product(self, step: StepConfig, found: _Made, operands: list[Value], name: str) -> Value:
         references = list(found.operands)
         if any(reference.affine for reference in references):
             return self._conv(step, found, operands, name)
         ranks = [reference.ranks for reference in references]
         return chain(self.graph, ranks, operands, found.made.ranks, self.sizes, name, step.label)
 
-    def _reduced(self, found: Statement, x: Value, name: str) -> Value:
+    def _reduced(self, found: _Made, x: Value, name: str) -> Value:
         source, made = found.operands[0], found.made
         if len(found.operands) != 1 or source.affine:
             raise GraphError(f"`{found.function}` takes one tensor whose indices are ranks")
@@ -235,9 +298,7 @@ class Cascade:
         y = self.graph.reduce(x, found.function, gone, name=name)
         return self.graph.transpose(y, *(kept.index(rank) for rank in made.ranks)) if kept else y
 
-    def _by_rows(
-        self, step: StepConfig, found: Statement, operands: list[Value], name: str
-    ) -> Value:
+    def _by_rows(self, step: StepConfig, found: _Made, operands: list[Value], name: str) -> Value:
         source = found.operands[0]
         over = step.over or source.ranks[-1]
         if over not in source.ranks or set(source.ranks) != set(found.made.ranks):
@@ -252,7 +313,7 @@ class Cascade:
             y = self.graph.norm(turned, found.function, weights=operands[1:], name=name)
         return self.graph.transpose(y, *(order.index(rank) for rank in found.made.ranks))
 
-    def _conv(self, step: StepConfig, found: Statement, operands: list[Value], name: str) -> Value:
+    def _conv(self, step: StepConfig, found: _Made, operands: list[Value], name: str) -> Value:
         """Add the product of an image, read by affine indices, and a weight."""
         if len(operands) != 2 or sum(one.affine for one in found.operands) != 1:
             raise GraphError("a product with affine indices is one of an image and a weight")
@@ -260,8 +321,12 @@ class Cascade:
         if operands[kernel].role is not Role.WEIGHT:
             tensor = found.operands[kernel].tensor
             raise GraphError(f"`{tensor}` must have `role: weight`: it is a convolution's kernel")
-        dims, attributes = self._conv_dims(
-            found.operands[image], found.operands[kernel], found.made, operands[image]
+        dims, attributes = conv_dims(
+            found.operands[image],
+            found.operands[kernel],
+            found.made,
+            operands[image].shape,
+            self.sizes,
         )
         graph, name = self.graph, self.graph.called(name)
         y = graph.made(name, self._shape(found.made), operands[image].dtype)
@@ -270,56 +335,6 @@ class Cascade:
             label=step.label or "conv", attributes=attributes,
         )  # fmt: skip
         return y
-
-    def _conv_dims(
-        self, image: Reference, kernel: Reference, made: Reference, value: Value
-    ) -> tuple[dict[str, int], dict[str, Any]]:
-        windows = [_window(index, made, kernel) for index in image.indices if index.rank is None]
-        spatial = {rank for window in windows for rank in window[:2]}
-        plain = [index.rank for index in image.indices if index.rank is not None]
-        ranks = {rank for rank in (*plain, *kernel.ranks, *made.ranks) if rank not in spatial}
-
-        def size(*, in_image: bool, in_kernel: bool, in_made: bool) -> int:
-            return math.prod(
-                self.sizes[rank]
-                for rank in ranks
-                if (rank in plain, rank in kernel.ranks, rank in made.ranks)
-                == (in_image, in_kernel, in_made)
-            )
-
-        if len(windows) > 3:
-            raise GraphError(f"`{image}` has {len(windows)} affine indices, at most 3 are legal")
-        dims = {
-            "batch": size(in_image=True, in_kernel=False, in_made=True),
-            "groups": size(in_image=True, in_kernel=True, in_made=True),
-            "in_channels": size(in_image=True, in_kernel=True, in_made=False),
-            "out_channels": size(in_image=False, in_kernel=True, in_made=True),
-        }
-        inside = [n for n, i in zip(value.shape, image.indices, strict=True) if i.rank is None]
-        grids = {
-            "in": inside,
-            "out": [self.sizes[window[0]] for window in windows],
-            "kernel": [self.sizes[window[1]] for window in windows],
-        }
-        for which, given in grids.items():
-            full = [1] * (2 - len(given)) + given
-            sides = ("depth", "height", "width")[3 - len(full) :]
-            dims |= {f"{which}_{side}": n for side, n in zip(sides, full, strict=True)}
-        attributes: dict[str, Any] = {"stride": tuple(window[2] for window in windows)}
-        if any(window[3] != 1 for window in windows):
-            attributes["dilation"] = tuple(window[3] for window in windows)
-        return dims, attributes
-
-
-def _window(index: Index, made: Reference, kernel: Reference) -> tuple[str, str, int, int]:
-    """Return the output rank and the kernel rank of an affine index, its stride and dilation."""
-    if len(index.terms) == 2:
-        for (stride, out), (dilation, inner) in (index.terms, index.terms[::-1]):
-            if out in made.ranks and inner in kernel.ranks and inner not in made.ranks:
-                return out, inner, stride, dilation
-    raise GraphError(
-        f"index `{index}` is not the sum of a rank of the result and one of the kernel"
-    )
 
 
 def _sparsity(described: TensorConfig) -> Sparsity | None:

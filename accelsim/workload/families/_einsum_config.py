@@ -82,6 +82,8 @@ class EinsumConfig(Spec):
     """Rank -> size: a number, or arithmetic over ranks above and over `batch`, `q_len`, ..."""
     tensors: Annotated[dict[str, TensorConfig], Frozen] = Field(default_factory=FrozenMap)
     """Tensors that are more than activations in the usual format."""
+    partitions: Annotated[dict[str, tuple[str, ...]], Frozen] = Field(default_factory=FrozenMap)
+    """Rank -> the ranks of the statements that it is divided into, the outermost first."""
     einsums: tuple[
         Annotated[StepConfig, BeforeValidator(_step, json_schema_input_type=str | StepConfig)], ...
     ]
@@ -93,6 +95,12 @@ class EinsumConfig(Spec):
     def _stated(self) -> EinsumConfig:
         if not self.einsums:
             raise PydanticCustomError("einsums", "no statements")
+        for rank, parts in self.partitions.items():
+            if len(parts) < 2 or any(part not in self.shape for part in parts):
+                raise PydanticCustomError(
+                    "partitions", "`{rank}` is divided into two or more ranks of `shape`",
+                    {"rank": rank},
+                )  # fmt: skip
         return self
 
 

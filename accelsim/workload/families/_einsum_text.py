@@ -1,6 +1,7 @@
 """Parses one Einsum statement: ``O[b, m, n] = A[b, m, k] * W[n, k]``.
 
-An index is a rank, or an affine sum of ranks such as ``2 * p + r``.
+An index is a rank, an affine sum of ranks such as ``2 * p + r``, a rank one step on such as
+``m + 1``, or one coordinate: a number, or ``end``, the last that was made.
 """
 
 from __future__ import annotations
@@ -12,26 +13,41 @@ from typing import Final
 
 from accelsim.errors import GraphError
 
-__all__ = ["Index", "Reference", "Statement", "parse"]
+__all__ = ["END", "Call", "Index", "Reference", "Statement", "parse"]
+
+END: Final = "end"
+"""Index of the last coordinate that a running tensor reaches."""
 
 _TOKEN: Final = re.compile(
-    r"\s*(?:(?P<name>[A-Za-z_][\w.]*)|(?P<number>\d+)|(?P<mark>[\[\](),=*+]))"
+    r"\s*(?:(?P<name>[A-Za-z_][\w.]*)|(?P<number>\d+)|(?P<mark>[\[\](),=*+/-]))"
 )
+_CHAINS: Final = {"*": "*", "+": "+", "-": "sub", "/": "div"}
+"""Mark -> the function of the operands that it stands between."""
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index of a tensor: the sum of ranks, each times a coefficient."""
+    """An index of a tensor: the sum of ranks, each times a coefficient, and of an offset."""
 
     terms: tuple[tuple[int, str], ...]
+    offset: int = 0
+    last: bool = False
 
     @property
     def rank(self) -> str | None:
-        """The rank, where the index is one alone."""
+        """The rank, where the index is one alone, whatever its offset."""
         return self.terms[0][1] if len(self.terms) == 1 and self.terms[0][0] == 1 else None
 
+    @property
+    def fixed(self) -> bool:
+        """Whether the index is one coordinate, of no rank."""
+        return not self.terms
+
     def __str__(self) -> str:
-        return " + ".join(rank if n == 1 else f"{n} * {rank}" for n, rank in self.terms)
+        if self.fixed:
+            return END if self.last else str(self.offset)
+        text = " + ".join(rank if n == 1 else f"{n} * {rank}" for n, rank in self.terms)
+        return f"{text} + {self.offset}" if self.offset else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +59,55 @@ class Reference:
 
     @property
     def affine(self) -> bool:
-        """Whether an index is more than a rank."""
-        return any(index.rank is None for index in self.indices)
+        """Whether an index is more than a rank, with or without an offset, or a coordinate."""
+        return any(index.rank is None and not index.fixed for index in self.indices)
 
     @property
     def ranks(self) -> tuple[str, ...]:
         """All ranks of all indices, in order."""
         return tuple(rank for index in self.indices for _, rank in index.terms)
 
+    @property
+    def running(self) -> str:
+        """The rank along which the tensor is made from one step to the next; empty if none."""
+        return next((str(i.rank) for i in self.indices if i.offset and not i.fixed), "")
+
     def __str__(self) -> str:
         return f"{self.tensor}[{', '.join(map(str, self.indices))}]"
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """``*``, ``+``, ``sub``, ``div``, or a function by name, of tensors and other calls."""
+
+    function: str
+    arguments: tuple[Reference | Call, ...]
+
+    @property
+    def leaves(self) -> tuple[Reference, ...]:
+        """All tensors that it reads, in order, as often as they are written."""
+        found: list[Reference] = []
+        for one in self.arguments:
+            found += [one] if isinstance(one, Reference) else one.leaves
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
 class Statement:
-    """A tensor and how it is made: ``*``, ``+``, or a function by name, of its operands."""
+    """A tensor and how it is made."""
 
     made: Reference
-    function: str
-    operands: tuple[Reference, ...]
+    body: Call
+
+    @property
+    def function(self) -> str:
+        """``*``, ``+``, or the name of the outermost function."""
+        return self.body.function
+
+    @property
+    def operands(self) -> tuple[Reference, ...]:
+        """All tensors that it reads, in order."""
+        return self.body.leaves
 
 
 def parse(text: str) -> Statement:
@@ -79,6 +125,9 @@ def parse(text: str) -> Statement:
     ('*', ['I[n, c, 2 * p + r]', 'W[m, c, r]'])
     >>> parse("P[h, q, k] = softmax(S[h, q, k])").function
     'softmax'
+    >>> found = parse("E[m, p] = exp(S[m, p] - R[m + 1, p])")
+    >>> found.function, found.body.arguments[0].function, str(found.operands[1])
+    ('exp', 'sub', 'R[m + 1, p]')
     """
     return _Parser(text).statement()
 
@@ -103,8 +152,8 @@ class _Parser:
             place = found.end()
         yield "end", "the end", len(self.text)
 
-    def _peek(self) -> str:
-        return self.tokens[self.place][1]
+    def _peek(self, ahead: int = 0) -> str:
+        return self.tokens[min(self.place + ahead, len(self.tokens) - 1)][1]
 
     def _take(self, kind: str, value: str = "", what: str = "") -> str:
         found, text, column = self.tokens[self.place]
@@ -118,39 +167,42 @@ class _Parser:
 
     def statement(self) -> Statement:
         made = self._reference()
-        if made.affine:
-            raise GraphError(f"`{self.text}`: an index of the result is a rank alone")
+        steps = [index for index in made.indices if index.offset]
+        if made.affine or any(i.fixed for i in made.indices) or len(steps) > 1:
+            raise GraphError(
+                f"`{self.text}`: an index of the result is a rank alone, or one rank and its step"
+            )
         self._take("mark", "=")
-        name = self._take("name", what="a tensor or a function")
-        if self._peek() == "(":
-            statement = Statement(made, name, tuple(self._arguments()))
-        else:
-            self.place -= 1
-            function, operands = self._terms()
-            statement = Statement(made, function, operands)
+        body = self._expression()
         self._take("end", what="the end")
-        return statement
+        # A tensor alone is summed over the ranks that the result lacks.
+        return Statement(made, Call("sum", (body,)) if isinstance(body, Reference) else body)
 
-    def _arguments(self) -> Iterator[Reference]:
+    def _expression(self) -> Reference | Call:
+        """Return one operand, or several with one mark between them."""
+        operands, mark = [self._operand()], ""
+        while self._peek() in _CHAINS:
+            found = self._take("mark")
+            if mark and (found != mark or found in "-/"):
+                raise GraphError(f"`{self.text}`: write sums and products as statements apart")
+            mark = found
+            operands.append(self._operand())
+        return Call(_CHAINS[mark], tuple(operands)) if mark else operands[0]
+
+    def _operand(self) -> Reference | Call:
+        if self._peek(1) != "(":
+            return self._reference(what="a tensor or a function")
+        name = self._take("name", what="a function")
         self._take("mark", "(")
-        yield self._reference()
+        arguments = [self._expression()]
         while self._peek() == ",":
             self._take("mark", ",")
-            yield self._reference()
+            arguments.append(self._expression())
         self._take("mark", ")")
+        return Call(name, tuple(arguments))
 
-    def _terms(self) -> tuple[str, tuple[Reference, ...]]:
-        operands, function = [self._reference()], ""
-        while self._peek() in ("*", "+"):
-            mark = self._take("mark")
-            if function and mark != function:
-                raise GraphError(f"`{self.text}`: write sums and products as statements apart")
-            function = mark
-            operands.append(self._reference())
-        return function or "sum", tuple(operands)
-
-    def _reference(self) -> Reference:
-        tensor = self._take("name", what="a tensor")
+    def _reference(self, what: str = "a tensor") -> Reference:
+        tensor = self._take("name", what=what)
         self._take("mark", "[")
         indices: list[Index] = []
         while self._peek() != "]":
@@ -161,16 +213,27 @@ class _Parser:
         return Reference(tensor, tuple(indices))
 
     def _index(self) -> Index:
-        terms = [self._term()]
-        while self._peek() == "+":
+        if self._peek() == END:
+            self._take("name")
+            return Index((), last=True)
+        terms, offset = [], 0
+        while True:
+            factor, rank = self._term()
+            if rank:
+                terms.append((factor, rank))
+            else:
+                offset += factor
+            if self._peek() != "+":
+                return Index(tuple(terms), offset)
             self._take("mark", "+")
-            terms.append(self._term())
-        return Index(tuple(terms))
 
     def _term(self) -> tuple[int, str]:
-        factor = 1
-        if self.tokens[self.place][0] == "number":
-            factor = int(self._take("number"))
-            if self._peek() == "*":
-                self._take("mark", "*")
+        """Return a rank with its factor, or a number and no rank."""
+        if self.tokens[self.place][0] != "number":
+            return 1, self._take("name", what="a rank")
+        factor = int(self._take("number"))
+        if self._peek() == "*":
+            self._take("mark", "*")
+        elif self.tokens[self.place][0] != "name":
+            return factor, ""
         return factor, self._take("name", what="a rank")

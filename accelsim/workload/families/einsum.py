@@ -15,8 +15,9 @@ from accelsim.errors import ConfigError, GraphError
 from accelsim.workload.author import Graph
 from accelsim.workload.conventions import Conventions
 from accelsim.workload.dtypes import Dtypes
-from accelsim.workload.families._einsum_build import Cascade, statements
+from accelsim.workload.families._einsum_build import Cascade
 from accelsim.workload.families._einsum_config import EinsumConfig, rank_sizes
+from accelsim.workload.families._einsum_steps import statements
 from accelsim.workload.graph import Workload
 from accelsim.workload.phase import Phase
 

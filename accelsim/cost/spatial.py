@@ -1,0 +1,319 @@
+"""Spatial arrays: any hierarchy of memories and fan-outs above multiply-accumulate units.
+
+Each operator runs as a loop nest, given by the mapping or found by search; time, traffic and
+energy follow from the nest.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any, Final, Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from accelsim.config import Count, Hertz, Picojoules, Positive, Watts
+from accelsim.cost._array_formats import holds
+from accelsim.cost._array_sparsity import Skipping
+from accelsim.cost._component import (
+    PICOSECONDS_PER_SECOND,
+    Estimate,
+    Memory,
+    Setting,
+    Unit,
+    Work,
+    to_ps,
+)
+from accelsim.cost._nest_policy import NestPolicy
+from accelsim.cost._spatial_levels import (
+    FanoutSpec,
+    LevelSpec,
+    StorageSpec,
+    check_levels,
+    node_of,
+)
+from accelsim.cost._spatial_problem import problem_of
+from accelsim.cost._sram_model import LEAST_WORDS, sram_macro
+from accelsim.cost._technology import (
+    format_bits,
+    mac_area_mm2,
+    mac_energy_pj,
+    mac_formats,
+    register_area_mm2,
+)
+from accelsim.errors import ConfigError, nearest
+from accelsim.nest import (
+    Accounting,
+    Figures,
+    Hierarchy,
+    Nest,
+    Problem,
+    accounting,
+    evaluate,
+    parse,
+)
+from accelsim.nest.memo import found_nest
+from accelsim.nest.search import Constraint
+
+__all__ = ["COMPONENT", "SpatialArray"]
+
+_DENSE: Final = Skipping()
+
+
+class SpatialArray(Unit):
+    """An array of multiply-accumulate units behind memories and fan-outs, outermost first.
+
+    Notes
+    -----
+    The time of an operator is that of its nest with the outermost memory out of the way; what
+    that memory takes is left to the event simulation, where other units may want it too.
+
+    Examples
+    --------
+    >>> array = SpatialArray(
+    ...     source="-",
+    ...     memory="dram",
+    ...     frequency_hz="1 GHz",
+    ...     formats={"int8": 1},
+    ...     levels=[
+    ...         {"name": "DRAM", "of": "memory"},
+    ...         {"name": "PEs", "fanout": 64, "shares": ["input"]},
+    ...         {
+    ...             "name": "Register",
+    ...             "capacity_bytes": 64,
+    ...             "keep": ["weight"],
+    ...             "model": "register_file",
+    ...         },
+    ...     ],
+    ... )
+    >>> array.peak_macs_per_s("int8") / 1e9
+    64.0
+    """
+
+    kind: Literal["spatial"] = "spatial"
+    frequency_hz: Hertz
+    """Clock of the array and of all its levels."""
+    formats: dict[str, Positive]
+    """Operand format -> multiply-accumulates of a unit per cycle, for example ``{int8: 1}``."""
+    levels: list[LevelSpec]
+    """Memories and fan-outs from the device's memory inwards; the units are the innermost."""
+    partial_bits: Count | None = None
+    """Bits of a result wherever it is kept; those of the operator's output where absent."""
+    skipping: Skipping | None = None
+    """Zeros of which the array makes use; all are multiplied where absent."""
+    given_mac_energy_pj: dict[str, Picojoules] = Field(default_factory=dict)
+    """Format -> published energy of a MAC; where absent the technology table answers."""
+    given_leakage_w: Watts | None = None
+    """Published standing power; that of the SRAM models alone where absent."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> SpatialArray:
+        known = {*mac_formats(), *self.given_mac_energy_pj}
+        for name in self.formats:
+            if name not in known or not name[-1].isdigit():
+                raise PydanticCustomError(
+                    "unsourced_format",
+                    "no source gives the MAC energy of `{name}`; add it to given_mac_energy_pj,"
+                    " or {hint}",
+                    {"name": name, "hint": nearest(name, known)},
+                )
+        if not self.formats:
+            raise PydanticCustomError("no_formats", "an array needs at least one format")
+        check_levels(self.levels, self.buffer)
+        return self
+
+    @cached_property
+    def units(self) -> int:
+        """Multiply-accumulate units."""
+        return math.prod(level.fanout for level in self.levels if isinstance(level, FanoutSpec))
+
+    @cached_property
+    def _hierarchies(self) -> dict[tuple[Any, ...], tuple[Memory, Memory | None, Hierarchy]]:
+        return {}
+
+    def format_of(self, dtype: str) -> tuple[str, float] | None:
+        """Return the format in which `dtype` runs and its rate, None where there is none."""
+        rates = self.formats
+        holding = [
+            (name != dtype, format_bits(name), -rate, name)
+            for name, rate in rates.items()
+            if holds(name, dtype)
+        ]
+        return (min(holding)[-1], rates[min(holding)[-1]]) if holding else None
+
+    def peak_macs_per_s(self, fmt: str) -> float:
+        """Return the multiply-accumulates per second of all units."""
+        return self.units * self.formats[fmt] * self.frequency_hz
+
+    def refusal(self, work: Work) -> str:
+        """Return why the array cannot run `work`; empty where it can."""
+        if work.kind not in ("matmul", "conv"):
+            return f"spatial arrays run matmul and conv only, not {work.kind}"
+        if self.format_of(work.dtype) is None:
+            return f"no format holds {work.dtype}; the array has {', '.join(self.formats)}"
+        return ""
+
+    def hierarchy(self, work: Work, setting: Setting) -> Hierarchy:
+        """Return the levels as the loop-nest model reads them, for one operator.
+
+        Parameters
+        ----------
+        work : Work
+            Its format and zeros decide the rate and energy of a MAC, its dims what is unrolled.
+        setting : Setting
+            The device's memory and buffer.
+        """
+        found = self.format_of(work.dtype)
+        if found is None:
+            raise ConfigError(self.refusal(work))
+        fmt, rate = found
+        problem = problem_of(work, self.partial_bits)
+        skipping = self.skipping or _DENSE
+        zeros = (work.density_a, work.density_b, work.pattern_b)
+        rate *= skipping.speedup(*zeros, k=work.k)
+        node_nm = self.technology_nm or setting.technology_nm
+        energy = self.mac_energy_pj(fmt, node_nm) * skipping.energised(*zeros)
+        # memories are told apart by identity, and kept so that it stays theirs
+        key = (problem.dims, id(setting.memory), id(setting.buffer), rate, energy, node_nm)
+        if key not in self._hierarchies:
+            device = {"memory": setting.memory, "buffer": setting.buffer, None: None}
+            nodes = tuple(
+                node_of(
+                    level, problem,
+                    device[level.of] if isinstance(level, StorageSpec) else None,
+                    self.frequency_hz, node_nm,
+                )
+                for level in self.levels
+            )  # fmt: skip
+            made = Hierarchy(nodes, energy, rate, self.frequency_hz)
+            self._hierarchies[key] = setting.memory, setting.buffer, made
+        return self._hierarchies[key][2]
+
+    def nest(
+        self, work: Work, setting: Setting
+    ) -> tuple[Problem, Hierarchy, Nest, Accounting, float]:
+        """Return how an operator runs: problem, hierarchy, nest, rules of counting, and the gap.
+
+        Raises
+        ------
+        MappingError
+            If the given nest does not fit, or the search finds none.
+        """
+        problem = problem_of(work, self.partial_bits)
+        hierarchy = self.hierarchy(work, setting)
+        policy = setting.nests
+        rules = accounting(policy.accounting)
+        if policy.given is not None:
+            keep = {name: list(p.keep) for name, p in policy.levels.items() if p.keep is not None}
+            return problem, hierarchy, parse(policy.given, hierarchy, keep), rules, 0.0
+        found = found_nest(
+            problem, hierarchy, policy.objective, rules, _constraints(policy, problem), policy.pad
+        )
+        return problem, hierarchy, found.nest, rules, found.gap
+
+    def figures(self, work: Work, setting: Setting) -> Figures:
+        """Return what an operator's nest costs, the outermost memory included."""
+        problem, hierarchy, nest, rules, _ = self.nest(work, setting)
+        return evaluate(problem, hierarchy, nest, rules)
+
+    def estimate(self, work: Work, setting: Setting) -> Estimate:
+        """Return time, memory traffic and energy of an operator."""
+        problem, hierarchy, nest, rules, gap = self.nest(work, setting)
+        inside = evaluate(problem, hierarchy.with_free_memory(), nest, rules)
+        moved = inside.accesses[0].sum(axis=1) * problem.arrays.bits / 8.0
+        energy: dict[str, float] = {}
+        for (level, _), value in inside.energy_by.items():
+            energy[level] = energy.get(level, 0.0) + value
+        fmt = self.format_of(work.dtype)
+        ideal_s = problem.macs / self.peak_macs_per_s(fmt[0]) if fmt is not None else 0.0
+        choice = f"{problem.macs / inside.cycles / self.units:.0%} busy"
+        return Estimate(
+            compute_ps=to_ps(inside.latency_s),
+            weight_traffic_bytes=round(float(moved[1])),
+            input_traffic_bytes=round(float(moved[0])),
+            output_traffic_bytes=round(float(moved[2])),
+            tiles=max(1, int(inside.tiles)),
+            energy_pj=energy,
+            ideal_ps=ideal_s * PICOSECONDS_PER_SECOND,
+            choice=choice if not gap else f"{choice}, gap {gap:.1%}",
+        )
+
+    def mac_energy_pj(self, fmt: str, technology_nm: float) -> float:
+        """Return the energy of one MAC: published where given, else of the technology table."""
+        given = self.given_mac_energy_pj.get(fmt)
+        return mac_energy_pj(fmt, technology_nm) if given is None else given
+
+    def model_area_mm2(self, technology_nm: float) -> float:
+        """Return the area of units and of the memories that are the array's own.
+
+        Wiring, control and networks are left out.
+        """
+        macs = [
+            rate * mac_area_mm2(name, technology_nm)
+            for name, rate in self.formats.items()
+            if name in mac_formats()
+        ]
+        total, copies = 0.0, 1
+        for level in self.levels:
+            if isinstance(level, FanoutSpec):
+                copies *= level.fanout
+            elif level.of is None:
+                total += copies * _memory_area_mm2(level, technology_nm)
+        return total + self.units * max(macs, default=0.0)
+
+    def leakage_w(self, technology_nm: float) -> float:
+        """Return the standing power: published, or that of the array's SRAMs."""
+        if self.given_leakage_w is not None:
+            return self.given_leakage_w
+        total, copies = 0.0, 1
+        for level in self.levels:
+            if isinstance(level, FanoutSpec):
+                copies *= level.fanout
+            elif level.of is None:
+                for size in _sizes(level):
+                    if _is_sram(level, size):
+                        macro = sram_macro(size, int(level.access_bits or 64), technology_nm)
+                        total += copies * macro.leakage_w
+        return total
+
+
+def _constraints(policy: NestPolicy, problem: Problem) -> dict[str, Constraint]:
+    """Return what a policy fixes, of the dims and tensors that the problem has."""
+    return {
+        name: Constraint(
+            {dim: factor for dim, factor in level.loops.items() if dim in problem.dims},
+            None if level.dims is None else frozenset(level.dims),
+            None if level.keep is None else frozenset(level.keep),
+            level.used,
+        )
+        for name, level in policy.levels.items()
+    }
+
+
+def _sizes(level: StorageSpec) -> list[float]:
+    """Return the bytes of each macro of a memory."""
+    if level.capacity_bytes is not None:
+        return [level.capacity_bytes]
+    return list(level.partitions.values())
+
+
+def _is_sram(level: StorageSpec, size_bytes: float) -> bool:
+    return level.model != "register_file" and size_bytes * 8 >= LEAST_WORDS * (
+        level.access_bits or 64
+    )
+
+
+def _memory_area_mm2(level: StorageSpec, technology_nm: float) -> float:
+    if level.given_area_mm2 is not None:
+        return level.given_area_mm2
+    total = 0.0
+    for size in _sizes(level):
+        if _is_sram(level, size):
+            total += sram_macro(size, int(level.access_bits or 64), technology_nm).area_mm2
+        else:
+            total += register_area_mm2(size * 8, technology_nm)
+    return total
+
+
+COMPONENT: Final = SpatialArray
