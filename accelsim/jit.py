@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 import numba
 from numba import prange
 
-__all__ = ["cache_folder", "kernel", "parallel_kernel", "prange", "source_hash"]
+__all__ = ["cache_folder", "inlined_kernel", "kernel", "parallel_kernel", "prange", "source_hash"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -80,6 +80,14 @@ _CACHED = _use_cache()
 def kernel(function: Function) -> Function:
     """Compile `function` on first use (no Python objects inside), cached on disk."""
     return cast(Function, numba.njit(cache=_CACHED)(function))
+
+
+def inlined_kernel(function: Function) -> Function:
+    """Compile `function` into each kernel that calls it.
+
+    Worth it where it is small and takes tuples of many arrays, which a call would copy.
+    """
+    return cast(Function, numba.njit(cache=_CACHED, inline="always")(function))
 
 
 def parallel_kernel(function: Function) -> Function:

@@ -25,6 +25,7 @@ FOLDERS = {
     "transform": "workload/transforms",
     "searcher": "explore/searchers",
     "executor": "explore/executors",
+    "study": "explore/studies",
     "cases": "measure/cases",
     "dataset": "measure/imports",
 }

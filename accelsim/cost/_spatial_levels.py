@@ -213,7 +213,7 @@ def check_levels(levels: list[Any], buffer: str | None) -> None:
             "levels", "the outermost level is the device's memory: `of: memory`"
         )
     names = [level.name for level in levels]
-    fanouts: list[str] = Field(default_factory=list)
+    fanouts: list[str] = []
     for i, level in enumerate(levels):
         if names.index(level.name) != i:
             raise PydanticCustomError("levels", "two levels named `{n}`", {"n": level.name})

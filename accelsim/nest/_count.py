@@ -11,10 +11,13 @@ References
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.jit import kernel
+from accelsim.jit import inlined_kernel, kernel
+from accelsim.nest._windows import alike, new_part
 from accelsim.nest.hierarchy import HierarchyArrays
 from accelsim.nest.problem import ProblemArrays
 
@@ -35,36 +38,69 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
+class Scratch(NamedTuple):
+    """Room that a kernel fills for each nest.
+
+    Attributes
+    ----------
+    inner : (N + 1, D) int64
+        Extents of each dim inside each node's loops, those included.
+    used : (N + 1,) float64
+        Instances outside each node.
+    stages : (N, 3) float64
+        Cycles of filling and of draining a memory, and how often its tiles change.
+    times, extents : (D,) int64
+    """
+
+    inner: Ints
+    used: Floats
+    stages: Floats
+    times: Ints
+    extents: Ints
+
+
 @kernel
-def words(coefficients: Ints, t: int, extents: Ints) -> float:
+def scratch(nodes: int, dims: int) -> Scratch:
+    """Return room for nests of so many nodes and dims."""
+    return Scratch(
+        np.ones((nodes + 1, dims), np.int64), np.ones(nodes + 1), np.zeros((nodes, 3)),
+        np.empty(dims, np.int64), np.empty(dims, np.int64),
+    )  # fmt: skip
+
+
+@inlined_kernel
+def words(problem: ProblemArrays, t: int, extents: Ints) -> float:
     """Return the elements of a tile of tensor `t`."""
     total = 1.0
-    for axis in range(coefficients.shape[1]):
+    for d in range(extents.shape[0]):
+        if problem.plain[t, d]:
+            total *= extents[d]
+    for axis in range(problem.compound[t]):
         extent = 1
         for d in range(extents.shape[0]):
-            extent += coefficients[t, axis, d] * (extents[d] - 1)
+            extent += problem.coefficients[t, axis, d] * (extents[d] - 1)
         total *= extent
     return total
 
 
-@kernel
-def _delivered(problem: ProblemArrays, t: int, extents: Ints, times: Ints, whole: bool) -> float:
+@inlined_kernel
+def _delivered(problem: ProblemArrays, t: int, extents: Ints, times: Ints) -> float:
     """Return the words of tensor `t` in all tiles of `extents`, `times` of each dim.
 
     Tiles at the end of a dim hold what is left where an axis is that dim alone.
     """
     sizes = problem.sizes
-    total = words(problem.coefficients, t, extents)
+    total = words(problem, t, extents)
     for d in range(sizes.shape[0]):
-        if problem.plain[t, d] and whole:
+        if problem.plain[t, d]:
             total *= min(float(times[d]), sizes[d] / extents[d])
         else:
             total *= times[d]
     return total
 
 
-@kernel
-def _kept_runs(
+@inlined_kernel
+def _changes(
     problem: ProblemArrays, hierarchy: HierarchyArrays, factor: Ints, order: Ints, t: int,
     node: int, times: Ints,
 ) -> float:  # fmt: skip
@@ -73,7 +109,7 @@ def _kept_runs(
     The innermost loops outside a memory that run over other dims leave its tile as it is.
     """
     changes = 1.0
-    open_ = True
+    stays = True
     for outer in range(node - 1, -1, -1):
         if not hierarchy.storage[outer]:
             continue
@@ -82,10 +118,10 @@ def _kept_runs(
             repeat = factor[outer, d]
             if repeat == 1:
                 continue
-            if open_ and not problem.relevant[t, d]:
+            if stays and not problem.relevant[t, d]:
                 times[d] //= repeat
                 continue
-            open_ = False
+            stays = False
             changes *= repeat
     return changes
 
@@ -93,21 +129,23 @@ def _kept_runs(
 @kernel
 def count(
     problem: ProblemArrays, hierarchy: HierarchyArrays, factor: Ints, order: Ints, keep: Bools,
-    pipelined: bool, drain_reads: bool, accesses: Floats, totals: Floats,
+    pipelined: bool, drain_reads: bool, windows: bool, partials_to_all: bool, accesses: Floats,
+    totals: Floats, room: Scratch,
 ) -> None:  # fmt: skip
-    """Fill in the accesses and totals of a nest.
+    """Fill in the accesses and totals of a nest; only the overflow of one that does not fit.
 
     Parameters
     ----------
     factor, order : (N, D) int64
     keep : (N, T) bool
         The nest.
-    pipelined, drain_reads : bool
+    pipelined, drain_reads, windows, partials_to_all : bool
         As of `accelsim.nest.accounting`.
     accesses : (N, T, 4) float64, out
         Reads, fills, updates and drains in words, over all instances.
     totals : (4,) float64, out
         Cycles, energy in pJ, bits moved at the outermost memory, overflow.
+    room : Scratch
 
     Notes
     -----
@@ -116,108 +154,125 @@ def count(
     holds t, reads each change once for all instances that share it.  A result's tile leaves with
     each change; p adds up partial sums, so it reads all but the first of each.
     """
-    nodes, dims = factor.shape
-    tensors = keep.shape[1]
-    inner = np.ones((nodes + 1, dims), np.int64)
-    for node in range(nodes - 1, -1, -1):
-        for d in range(dims):
-            inner[node, d] = inner[node + 1, d] * factor[node, d]
-    used = np.ones(nodes + 1)
-    steps = 1.0
-    for node in range(nodes):
-        spread, repeated = 1.0, 1.0
-        for d in range(dims):
-            if hierarchy.storage[node]:
-                repeated *= factor[node, d]
-            else:
-                spread *= factor[node, d]
-        used[node + 1] = used[node] * spread
-        steps *= repeated
-    totals[OVERFLOW] = _overflow(problem, hierarchy, inner, keep)
+    nodes = factor.shape[0]
+    steps = _extents(hierarchy, factor, room)
+    totals[OVERFLOW] = _overflow(problem, hierarchy, room, keep)
+    if totals[OVERFLOW] > 0.0:
+        return
     accesses[:] = 0.0
-    stages = np.zeros((nodes, 3))  # cycles of filling, cycles of draining, changes
-    times, extents = np.empty(dims, np.int64), np.empty(dims, np.int64)
+    room.stages[:] = 0.0
     energy = problem.macs * hierarchy.mac_pj
-    moved = 0.0
-    for t in range(tensors):
-        result = t == tensors - 1
-        parent = 0
-        shared = 1.0
-        for node in range(1, nodes + 1):
-            inside = node < nodes
-            if inside and not hierarchy.storage[node]:
-                if hierarchy.shares[node, t]:
-                    for d in range(dims):
-                        if not problem.relevant[t, d]:
-                            shared *= factor[node, d]
-                continue
-            if inside and not keep[node, t]:
-                continue
-            for d in range(dims):
-                times[d] = inner[0, d] // inner[node, d]
-                extents[d] = min(inner[node, d], problem.sizes[d])
-            if inside:
-                changes = _kept_runs(problem, hierarchy, factor, order, t, node, times)
-                arriving = _delivered(problem, t, extents, times, True)
-            else:
-                changes, arriving = steps, problem.macs
-            sent = arriving / shared
-            if result:
-                copies = 1.0  # instances of the parent that each sum up a part
-                for outer in range(parent):
-                    if not hierarchy.storage[outer]:
-                        for d in range(dims):
-                            if not problem.relevant[t, d]:
-                                copies *= factor[outer, d]
-                whole = 1.0
-                for d in range(dims):
-                    times[d] = 1
-                whole = words(problem.coefficients, t, problem.sizes) * copies
-                back = max(0.0, sent - whole)
-                accesses[parent, t, UPDATES] += sent
-                accesses[parent, t, READS] += back
-                if inside:
-                    accesses[node, t, FILLS] += back
-                    if drain_reads:
-                        accesses[node, t, DRAINS] += arriving
-            else:
-                back = 0.0
-                accesses[parent, t, READS] += sent
-                if inside:
-                    accesses[node, t, FILLS] += arriving
-            bits = problem.bits[t]
-            for hop in range(parent + 1, node):
-                if not hierarchy.storage[hop]:
-                    energy += (arriving + back) * bits * hierarchy.read_pj[hop, t]
-            if inside and pipelined:
-                _stage(
-                    hierarchy,
-                    stages,
-                    node,
-                    parent,
-                    used,
-                    bits,
-                    arriving,
-                    sent,
-                    back,
-                    changes,
-                    result,
-                )
-                if hierarchy.fill_cycles[node] > 0 and not result:
-                    # words of one instance, shifted in one after the other
-                    per_instance = words(problem.coefficients, t, extents) * changes
-                    stages[node, 0] = max(
-                        stages[node, 0], per_instance * hierarchy.fill_cycles[node]
-                    )
-            parent, shared = node, 1.0
+    for t in range(keep.shape[1]):
+        energy += _tensor(
+            problem, hierarchy, factor, order, keep, t, steps, pipelined, drain_reads, windows,
+            partials_to_all, accesses, room,
+        )  # fmt: skip
     cycles = steps / hierarchy.mac_rate
     if pipelined:
         for node in range(nodes - 1, 0, -1):
-            if hierarchy.storage[node] and stages[node, 2] > 0.0:
+            stage = room.stages[node]
+            if stage[2] > 0.0:
                 cycles = _pipelined(
-                    cycles, stages[node, 0], stages[node, 1], stages[node, 2],
-                    hierarchy.skew[node], hierarchy.buffers[node], hierarchy.shared_port[node],
+                    cycles, stage[0], stage[1], stage[2], hierarchy.skew[node],
+                    hierarchy.buffers[node], hierarchy.shared_port[node],
                 )  # fmt: skip
+    _total(problem, hierarchy, accesses, room, cycles, energy, totals)
+
+
+@inlined_kernel
+def _extents(hierarchy: HierarchyArrays, factor: Ints, room: Scratch) -> float:
+    """Write extents and instances of all levels; return the iterations of all loops over time."""
+    nodes, dims = factor.shape
+    for node in range(nodes - 1, -1, -1):
+        for d in range(dims):
+            room.inner[node, d] = room.inner[node + 1, d] * factor[node, d]
+    steps = 1.0
+    for node in range(nodes):
+        together = 1.0
+        for d in range(dims):
+            together *= factor[node, d]
+        if hierarchy.storage[node]:
+            steps *= together
+            together = 1.0
+        room.used[node + 1] = room.used[node] * together
+    return steps
+
+
+@inlined_kernel
+def _tensor(
+    problem: ProblemArrays, hierarchy: HierarchyArrays, factor: Ints, order: Ints, keep: Bools,
+    t: int, steps: float, pipelined: bool, drain_reads: bool, windows: bool,
+    partials_to_all: bool, accesses: Floats, room: Scratch,
+) -> float:  # fmt: skip
+    """Add the accesses of one tensor, from each memory that holds it to the next inside.
+
+    Returns the energy of its hops in pJ; that of accesses follows from their number.
+    """
+    nodes, dims = factor.shape
+    result = t == keep.shape[1] - 1
+    parent, shared, copies, spread, hops = 0, 1.0, 1.0, 1.0, 0.0
+    bits = problem.bits[t]
+    whole = words(problem, t, problem.sizes) if result else 0.0
+    for node in range(1, nodes + 1):
+        inside = node < nodes
+        if inside and not hierarchy.storage[node]:
+            for d in range(dims):
+                if not problem.relevant[t, d]:
+                    spread *= factor[node, d]
+                    if hierarchy.shares[node, t] and not windows:
+                        shared *= factor[node, d]
+            if hierarchy.shares[node, t] and windows:
+                shared *= alike(problem, factor, t, node, room.inner)
+            hops += hierarchy.read_pj[node, t]
+            continue
+        if inside and not keep[node, t]:
+            continue
+        changes, arriving = steps, problem.macs
+        if inside:
+            for d in range(dims):
+                room.times[d] = room.inner[0, d] // room.inner[node, d]
+                room.extents[d] = min(room.inner[node, d], problem.sizes[d])
+            changes = _changes(problem, hierarchy, factor, order, t, node, room.times)
+            arriving = _delivered(problem, t, room.extents, room.times)
+            if windows:
+                arriving *= new_part(
+                    problem, hierarchy, factor, order, t, node, room.inner, room.extents
+                )
+        sent = arriving / shared
+        if result:  # `copies` instances of the parent add up a part each
+            back = max(0.0, sent - whole * copies)
+            accesses[parent, t, UPDATES] += sent
+            accesses[parent, t, READS] += back
+            if inside:
+                returned = max(0.0, arriving - whole * spread) if partials_to_all else back
+                accesses[node, t, FILLS] += returned
+                if drain_reads:
+                    accesses[node, t, DRAINS] += arriving
+        else:
+            back = 0.0
+            accesses[parent, t, READS] += sent
+            if inside:
+                accesses[node, t, FILLS] += arriving
+        room.stages[0, 0] += hops * (arriving + back) * bits
+        if inside and pipelined:
+            _stage(hierarchy, room, node, parent, bits, arriving, sent, back, changes, result)
+            if hierarchy.fill_cycles[node] > 0 and not result:
+                # words of one instance, shifted in one after the other
+                shifted = words(problem, t, room.extents) * changes * hierarchy.fill_cycles[node]
+                room.stages[node, 0] = max(room.stages[node, 0], shifted)
+        parent, shared, copies, hops = node, 1.0, spread, 0.0
+    crossed = room.stages[0, 0]
+    room.stages[0, 0] = 0.0
+    return crossed
+
+
+@inlined_kernel
+def _total(
+    problem: ProblemArrays, hierarchy: HierarchyArrays, accesses: Floats, room: Scratch,
+    cycles: float, energy: float, totals: Floats,
+) -> None:  # fmt: skip
+    """Write the totals: energy of all accesses added, and no port faster than it is."""
+    nodes, tensors = accesses.shape[0], accesses.shape[1]
     for node in range(nodes):
         if not hierarchy.storage[node]:
             continue
@@ -230,37 +285,34 @@ def count(
             energy += written_bits * hierarchy.write_pj[node, t]
             read, written = read + read_bits, written + written_bits
         if node == 0:
-            moved = read + written
-        reading = read / used[node] / hierarchy.read_rate[node]
-        writing = written / used[node] / hierarchy.write_rate[node]
+            totals[MOVED_BITS] = read + written
+        reading = read / room.used[node] / hierarchy.read_rate[node]
+        writing = written / room.used[node] / hierarchy.write_rate[node]
         busy = reading + writing if hierarchy.shared_port[node] else max(reading, writing)
         cycles = max(cycles, busy)
-    totals[CYCLES], totals[ENERGY_PJ], totals[MOVED_BITS] = cycles, energy, moved
+    totals[CYCLES], totals[ENERGY_PJ] = cycles, energy
 
 
-@kernel
+@inlined_kernel
 def _overflow(
-    problem: ProblemArrays, hierarchy: HierarchyArrays, inner: Ints, keep: Bools
+    problem: ProblemArrays, hierarchy: HierarchyArrays, room: Scratch, keep: Bools
 ) -> float:
     """Return 1 + the first level whose tiles do not fit, 0 where all do."""
-    nodes = keep.shape[0]
-    extents = np.empty(inner.shape[1], np.int64)
-    for node in range(nodes):
+    for node in range(keep.shape[0]):
         if not hierarchy.storage[node]:
-            used = 1
-            for d in range(inner.shape[1]):
-                used *= inner[node, d] // inner[node + 1, d]
-            if used > hierarchy.size[node]:
+            if room.used[node + 1] > room.used[node] * hierarchy.size[node]:
                 return node + 1.0
             continue
-        for d in range(inner.shape[1]):
-            extents[d] = min(inner[node, d], problem.sizes[d])
-        if not fits(problem, hierarchy, node, keep, extents):
+        if node == 0:
+            continue
+        for d in range(room.extents.shape[0]):
+            room.extents[d] = min(room.inner[node, d], problem.sizes[d])
+        if not fits(problem, hierarchy, node, keep, room.extents):
             return node + 1.0
     return 0.0
 
 
-@kernel
+@inlined_kernel
 def fits(
     problem: ProblemArrays, hierarchy: HierarchyArrays, node: int, keep: Bools, extents: Ints
 ) -> bool:
@@ -270,8 +322,7 @@ def fits(
     for t in range(tensors):
         if not keep[node, t]:
             continue
-        held = words(problem.coefficients, t, extents) * problem.bits[t]
-        held *= hierarchy.buffers[node]
+        held = words(problem, t, extents) * problem.bits[t] * hierarchy.buffers[node]
         if np.isfinite(hierarchy.capacity_bits[node, t]):
             if held > hierarchy.capacity_bits[node, t]:
                 return False
@@ -280,28 +331,28 @@ def fits(
     return bool(common <= hierarchy.capacity_bits[node, tensors])
 
 
-@kernel
+@inlined_kernel
 def _stage(
-    hierarchy: HierarchyArrays, stages: Floats, node: int, parent: int, used: Floats,
-    bits: float, arriving: float, sent: float, back: float, changes: float, result: bool,
+    hierarchy: HierarchyArrays, room: Scratch, node: int, parent: int, bits: float,
+    arriving: float, sent: float, back: float, changes: float, result: bool,
 ) -> None:  # fmt: skip
     """Add what one tensor asks of the way between a memory and its parent, in cycles."""
+    stage, used = room.stages[node], room.used
     inwards = back if result else arriving
     from_parent = back if result else sent
-    fill = max(
+    stage[0] += max(
         from_parent * bits / used[parent] / hierarchy.read_rate[parent],
         inwards * bits / used[node] / hierarchy.write_rate[node],
     )
-    stages[node, 0] += fill
     if result:
-        stages[node, 1] += max(
+        stage[1] += max(
             sent * bits / used[parent] / hierarchy.write_rate[parent],
             arriving * bits / used[node] / hierarchy.read_rate[node],
         )
-    stages[node, 2] = max(stages[node, 2], changes)
+    stage[2] = max(stage[2], changes)
 
 
-@kernel
+@inlined_kernel
 def _pipelined(
     inside: float, filling: float, draining: float, tiles: float, skew: int, buffers: int,
     shared: bool,

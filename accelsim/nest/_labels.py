@@ -167,7 +167,7 @@ def arrive(
             )  # fmt: skip
             filling, draining = filling + fill, draining + drain
             if node < nodes and hierarchy.fill_cycles[node] > 0 and t < tensors - 1:
-                shifted = words(problem.coefficients, t, clipped) * changes
+                shifted = words(problem, t, clipped) * changes
                 filling = max(filling, shifted * hierarchy.fill_cycles[node])
             tiles = max(tiles, changes)
         if bounds.timed and bounds.pipelined and node < nodes:
@@ -217,13 +217,13 @@ def prune(
         for t in range(tensors):
             if rest_by_tensor[t] == 0.0:
                 continue
-            arriving = words(problem.coefficients, t, clipped) / value[FIXED + t]
+            arriving = words(problem, t, clipped) / value[FIXED + t]
             for d in range(dims):
                 times = space.padded[d] / extents[d]
                 if problem.plain[t, d]:
                     times = min(times, problem.sizes[d] / clipped[d])
                 arriving *= times
-            again = arriving / words(problem.coefficients, t, problem.sizes)
+            again = arriving / words(problem, t, problem.sizes)
             more += max(0.0, again - 1.0) * rest_by_tensor[t]
         value[ENERGY] += more
         lives = _may_live(hierarchy, value, tensors, hierarchy.storage.shape[0], bounds)
@@ -253,7 +253,7 @@ def _charge(
         parent -= 1
     arriving = problem.macs
     if inside:
-        arriving = words(problem.coefficients, t, clipped) / value[FIXED + t]
+        arriving = words(problem, t, clipped) / value[FIXED + t]
         for d in range(extents.shape[0]):
             times = space.padded[d] / extents[d]
             if problem.plain[t, d]:
@@ -262,7 +262,7 @@ def _charge(
     sent = arriving / value[FIXED + tensors + t]
     inwards, from_parent, outwards, leaving = arriving, sent, 0.0, 0.0
     if t == tensors - 1:
-        whole = words(problem.coefficients, t, problem.sizes) * value[SUMMED]
+        whole = words(problem, t, problem.sizes) * value[SUMMED]
         inwards = max(0.0, sent - whole)
         from_parent, outwards, leaving = inwards, sent, arriving
     energy = from_parent * hierarchy.read_pj[parent, t] + outwards * hierarchy.write_pj[parent, t]

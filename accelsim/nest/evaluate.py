@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.jit import parallel_kernel, prange
-from accelsim.nest._count import CYCLES, ENERGY_PJ, MOVED_BITS, OVERFLOW, count
+from accelsim.nest._count import CYCLES, ENERGY_PJ, MOVED_BITS, OVERFLOW, count, scratch
 from accelsim.nest.accounting import ACCOUNTINGS, Accounting
 from accelsim.nest.hierarchy import Hierarchy, HierarchyArrays, Storage
 from accelsim.nest.nest import Nest, check
@@ -56,7 +56,10 @@ class Figures:
 
 @dataclass(frozen=True)
 class Batch:
-    """Nests as arrays: ``factor`` and ``order`` (B, N, D) int64, ``keep`` (B, N, T) bool."""
+    """Nests of one problem without its dims of size 1, as arrays.
+
+    ``factor`` and ``order`` are (B, N, D) int64, ``keep`` is (B, N, T) bool.
+    """
 
     factor: NDArray[np.int64]
     order: NDArray[np.int64]
@@ -79,7 +82,9 @@ def evaluate(
     totals = np.zeros(4)
     count(
         problem.arrays, device, arrays.factor, arrays.order, arrays.keep,
-        rules.timing == "pipelined", rules.drain_reads, accesses, totals,
+        rules.timing == "pipelined", rules.drain_reads, rules.windows, rules.partials_to_all,
+        accesses, totals,
+        scratch(*arrays.factor.shape),
     )  # fmt: skip
     cycles = float(totals[CYCLES])
     return Figures(
@@ -117,7 +122,7 @@ def _energies(
 
 def pack(problem: Problem, hierarchy: Hierarchy, nests: Sequence[Nest]) -> Batch:
     """Return nests of one problem as arrays, once for many evaluations."""
-    rows = [nest.arrays(problem, hierarchy) for nest in nests]
+    rows = [nest.arrays(problem.squeezed, hierarchy) for nest in nests]
     return Batch(
         np.stack([row.factor for row in rows]), np.stack([row.order for row in rows]),
         np.stack([row.keep for row in rows]),
@@ -133,8 +138,9 @@ def evaluate_many(
     """
     totals = np.empty((len(batch.factor), 4))
     _count_all(
-        problem.arrays, hierarchy.arrays(problem), batch.factor, batch.order, batch.keep,
-        rules.timing == "pipelined", rules.drain_reads, totals,
+        problem.squeezed.arrays, hierarchy.arrays(problem), batch.factor, batch.order, batch.keep,
+        rules.timing == "pipelined", rules.drain_reads, rules.windows, rules.partials_to_all,
+        totals,
     )  # fmt: skip
     totals[totals[:, OVERFLOW] > 0, :OVERFLOW] = np.inf
     return totals
@@ -144,13 +150,15 @@ def evaluate_many(
 def _count_all(
     problem: ProblemArrays, hierarchy: HierarchyArrays, factor: NDArray[np.int64],
     order: NDArray[np.int64], keep: NDArray[np.bool_], pipelined: bool, drain_reads: bool,
-    totals: NDArray[np.float64],
+    windows: bool, partials_to_all: bool, totals: NDArray[np.float64],
 ) -> None:  # fmt: skip
     chunk = 256
     for part in prange((factor.shape[0] + chunk - 1) // chunk):
         accesses = np.empty((factor.shape[1], keep.shape[2], 4))
+        room = scratch(factor.shape[1], factor.shape[2])
         for i in range(part * chunk, min(factor.shape[0], (part + 1) * chunk)):
             count(
                 problem, hierarchy, factor[i], order[i], keep[i], pipelined, drain_reads,
-                accesses, totals[i],
+                windows, partials_to_all,
+                accesses, totals[i], room,
             )  # fmt: skip

@@ -66,9 +66,10 @@ class Nest:
         shape = len(hierarchy.nodes), len(dims)
         factor, order = np.ones(shape, np.int64), np.empty(shape, np.int64)
         for i, loops in enumerate(self.loops):
-            named = [dims.index(loop.dim) for loop in loops]
+            known = [loop for loop in loops if loop.dim in dims]  # size 1 may be left out
+            named = [dims.index(loop.dim) for loop in known]
             order[i] = [*(d for d in range(len(dims)) if d not in named), *named]
-            for loop, d in zip(loops, named, strict=True):
+            for loop, d in zip(known, named, strict=True):
                 factor[i, d] = loop.factor
         for d, size in enumerate(problem.sizes):
             inside = int(np.prod(factor[:, d]))
@@ -78,6 +79,7 @@ class Nest:
                 factor[i, d] = min(int(factor[i, d]), needed)
         names = [tensor.name for tensor in problem.tensors]
         keep = np.array([[name in held for name in names] for held in self.keeps], np.bool_)
+        keep[0] = True  # the outermost memory holds everything
         return NestArrays(factor, order, keep)
 
 
@@ -137,8 +139,8 @@ def check(nest: Nest, problem: Problem, hierarchy: Hierarchy) -> None:
     """
     for i, (node, loops) in enumerate(zip(hierarchy.nodes, nest.loops, strict=True)):
         _check_loops(node, loops, problem)
-        if isinstance(node, Storage):
-            _check_kept(node, nest.keeps[i], problem, outermost=i == 0)
+        if i > 0 and isinstance(node, Storage):
+            _check_kept(node, nest.keeps[i], problem)
     for dim, size in zip(problem.dims, problem.sizes, strict=True):
         _check_cover(nest, hierarchy, dim, size)
     _check_capacity(nest, problem, hierarchy)
@@ -166,13 +168,11 @@ def _check_loops(node: Fanout | Storage, loops: Sequence[Loop], problem: Problem
             )
 
 
-def _check_kept(node: Storage, held: frozenset[str], problem: Problem, *, outermost: bool) -> None:
+def _check_kept(node: Storage, held: frozenset[str], problem: Problem) -> None:
     names = {tensor.name for tensor in problem.tensors}
-    legal = names if outermost else node.keep | node.may_keep
-    for tensor in sorted(held & names - legal):
+    for tensor in sorted(held - (node.keep | node.may_keep)):
         raise MappingError(f"level `{node.name}` may not hold `{tensor}`")
-    must = names if outermost else node.keep & names
-    for tensor in sorted(must - held):
+    for tensor in sorted((node.keep & names) - held):
         raise MappingError(f"level `{node.name}` must hold `{tensor}`")
 
 
@@ -188,7 +188,7 @@ def _check_cover(nest: Nest, hierarchy: Hierarchy, dim: str, size: int) -> None:
 
 def _check_capacity(nest: Nest, problem: Problem, hierarchy: Hierarchy) -> None:
     for i, node in enumerate(hierarchy.nodes):
-        if not isinstance(node, Storage):
+        if i == 0 or not isinstance(node, Storage):
             continue
         needed = tile_bits(nest, problem, hierarchy, i)
         for tensor, bits in needed.items():

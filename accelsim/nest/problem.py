@@ -56,10 +56,12 @@ class ProblemArrays(NamedTuple):
     ----------
     sizes : (D,) int64
     coefficients : (T, A, D) int64
-        Of each dim in each axis; 0 where it has no part.
+        Of each dim in each axis; 0 where it has no part.  Sums of dims come first.
     relevant : (T, D) bool
     plain : (T, D) bool
         Whether a dim is an axis of its own, so that tiles at its end may be cut exactly.
+    compound : (T,) int64
+        Axes that are more than one dim alone.
     bits : (T,) float64
     macs : float
     """
@@ -68,6 +70,7 @@ class ProblemArrays(NamedTuple):
     coefficients: NDArray[np.int64]
     relevant: NDArray[np.bool_]
     plain: NDArray[np.bool_]
+    compound: NDArray[np.int64]
     bits: NDArray[np.float64]
     macs: float
 
@@ -127,19 +130,37 @@ class Problem:
     def arrays(self) -> ProblemArrays:
         """The problem for the kernels."""
         place = {dim: i for i, dim in enumerate(self.dims)}
-        most = max(len(tensor.axes) for tensor in self.tensors)
+        most = max(1, *(len(tensor.axes) for tensor in self.tensors))
         coefficients = np.zeros((len(self.tensors), most, len(place)), np.int64)
         plain = np.zeros((len(self.tensors), len(place)), np.bool_)
+        compound = np.zeros(len(self.tensors), np.int64)
         for t, tensor in enumerate(self.tensors):
-            for a, axis in enumerate(tensor.axes):
+            for a, axis in enumerate(sorted(tensor.axes, key=_alone)):
                 for factor, dim in axis:
                     coefficients[t, a, place[dim]] = factor
-                plain[t, place[axis[0][1]]] = len(axis) == 1 and axis[0][0] == 1
+                plain[t, place[axis[0][1]]] = _alone(axis)
+                compound[t] += not _alone(axis)
         relevant = np.asarray(coefficients.any(axis=1), np.bool_)
         return ProblemArrays(
-            np.array(self.sizes, np.int64), coefficients, relevant, plain,
+            np.array(self.sizes, np.int64), coefficients, relevant, plain, compound,
             np.array([tensor.bits for tensor in self.tensors], np.float64), float(self.macs),
         )  # fmt: skip
+
+    @cached_property
+    def squeezed(self) -> Problem:
+        """The same problem without dims of size 1, of which loops need not know."""
+        used = [dim for dim, size in zip(self.dims, self.sizes, strict=True) if size > 1]
+        used = used or [self.dims[0]]
+        tensors = []
+        for tensor in self.tensors:
+            axes = (tuple(term for term in axis if term[1] in used) for axis in tensor.axes)
+            tensors.append(replace(tensor, axes=tuple(axis for axis in axes if axis)))
+        return Problem(tuple(used), tuple(map(self.size, used)), tuple(tensors))
+
+
+def _alone(axis: Axis) -> bool:
+    """Return whether an axis is one dim, so that its words are the dim's."""
+    return len(axis) == 1 and axis[0][0] == 1
 
 
 def matmul(

@@ -90,8 +90,8 @@ def test_a_mistake_is_told_with_file_line_and_field(accelsim: Command, paper: Pa
     paper.write_text(paper.read_text("utf-8").replace("busy.pim", "busy"), encoding="utf-8")
     done = accelsim("reproduce", paper)
     assert done.status == 2
-    assert "small.yaml:15" in done.err
-    assert "figures.1" in done.err
+    assert "small.yaml:18" in done.err
+    assert "figures.1.metric" in done.err
     assert "unknown metric `busy`" in done.err
     assert not Path("reports").exists()
 
