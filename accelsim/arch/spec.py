@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from accelsim import registry
 from accelsim.config import Count, Nanometres, Spec, SquareMillimetres, Watts
 from accelsim.cost import Component
+from accelsim.cost._die_cost import DieSpec
 from accelsim.errors import nearest
 
 __all__ = ["ArchitectureSpec", "DeviceSpec", "component_kinds"]
@@ -67,6 +68,8 @@ class DeviceSpec(Spec):
     """Published die area; replaces the sum over components."""
     idle_power_w: Watts = 0.0
     """Published idle power of the device; added to the components' leakage."""
+    die: DieSpec | None = None
+    """How the die is made; where given, `accelsim show` says what a good one costs."""
     source: str | dict[str, str] = ""
     """Source of `given_area_mm2` and `idle_power_w`."""
 

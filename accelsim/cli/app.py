@@ -24,6 +24,7 @@ from accelsim.cli.imports import imports
 from accelsim.cli.library import list_names, show
 from accelsim.cli.measure import measure
 from accelsim.cli.measured_validation import measured
+from accelsim.cli.nest import nest
 from accelsim.cli.passes import passes
 from accelsim.cli.reproduce import reproduce
 from accelsim.cli.run import run
@@ -101,6 +102,7 @@ app.command(short_help="Merge the stores of a sweep's shards.")(merge)
 app.command(short_help="Run a paper's sweeps; compare its figures with ours.")(reproduce)
 app.command(short_help="Write one point's timeline for ui.perfetto.dev.")(trace)
 app.command(short_help="Draw a channel's commands for a product in memory.")(commands)
+app.command(short_help="Map a model onto a spatial array, loop by loop.")(nest)
 app.command(short_help="Plan a scratchpad: order, residence, addresses.")(scratchpad)
 app.command(short_help="Measure operators and models on a GPU or CPU.")(measure)
 app.command(short_help="Fit the GPU model to measured operators.")(calibrate)

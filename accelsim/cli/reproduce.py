@@ -1,4 +1,4 @@
-"""``accelsim reproduce``: runs papers' sweeps and sets their published figures beside ours."""
+"""``accelsim reproduce``: runs papers' sweeps and studies; sets published figures beside ours."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def reproduce(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run a paper's sweeps, and print for each of its figures the paper's value and ours."""
+    """Run a paper's sweeps and studies; print for each figure the paper's value and ours."""
     from accelsim.explore.papers import load_paper, paper_files
     from accelsim.explore.published import reproduce as run_paper
 
@@ -95,7 +95,7 @@ def _data(one: Reproduction) -> dict[str, Any]:
 
 
 def _print(one: Reproduction) -> None:
-    from accelsim.report.papers import shown_value
+    from accelsim.report.papers import percent_off, shown_value
 
     paper = one.paper
     counts = ", ".join(f"{n:,} {status}" for status, n in one.counts.most_common())
@@ -104,12 +104,12 @@ def _print(one: Reproduction) -> None:
         [
             a.figure.name, shown_value(a.figure.published, saving=a.figure.saving),
             shown_value(a.ours, saving=a.figure.saving),
-            "-" if a.ratio is None else f"{a.ratio:.2f}", a.figure.tier,
+            percent_off(a.ratio), a.figure.tier,
             a.reason or " ".join(a.figure.why.split()),
         ]
         for a in one.answers
     ]  # fmt: skip
-    heads = [("figure", "~"), ("paper", ">"), ("ours", ">"), ("ratio", ">"), ("tier", "<"),
+    heads = [("figure", "~"), ("paper", ">"), ("ours", ">"), ("off", ">"), ("tier", "<"),
              ("why", "~")]  # fmt: skip
     write(table(heads, [("", rows)]))
     for text, n in one.reasons.most_common(3):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from accelsim._version import __version__
 from accelsim.cli._generation import run_generation
@@ -23,7 +26,8 @@ from accelsim.cli._options import (
     Set,
     evaluate_point,
 )
-from accelsim.cli._output import Column, facts, print_json, table, write
+from accelsim.cli._output import Column, facts, place, print_json, table, write, writing
+from accelsim.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,10 +41,16 @@ def run(
     model: Model, arch: Arch, mapping: Mapping = "roofline-best",
     phase: Phase = PhaseName.DECODE, batch: Batch = 1, seq_len: SeqLen = 1024, changes: Set = None,
     engine: Engine = EngineName.NUMBA, check: Check = False, exact: Exact = False,
+    roofline: Annotated[
+        Path | None,
+        typer.Option(help="Draw operators beneath peaks and bandwidths: .png, .svg or .pdf."),
+    ] = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Evaluate one point: latency, energy, what limits it, and every operator."""
     if phase is PhaseName.GENERATE:
+        if roofline is not None:
+            raise ConfigError("is drawn of one pass, not of a whole generation", path="--roofline")
         run_generation(
             model, arch, mapping, batch, seq_len, changes, engine, check, exact, as_json
         )
@@ -48,6 +58,11 @@ def run(
     result = evaluate_point(
         model, arch, mapping, phase, batch, seq_len, changes, engine, check, exact
     )
+    if roofline is not None:
+        from accelsim.report.roofline import draw_roofline
+
+        with writing(roofline):
+            draw_roofline(result, roofline)
     if as_json:
         print_json(_data(result))
         return
@@ -58,6 +73,7 @@ def run(
         "Time, bytes and energy are of one repetition on one device; `of path` is the share of the"
         "\ncritical path that all repetitions take.\n",
         _energy(result),
+        *([] if roofline is None else [f"{place(roofline)}\n"]),
     )
 
 

@@ -50,6 +50,7 @@ from accelsim.nest import (
     Nest,
     Problem,
     accounting,
+    check,
     evaluate,
     parse,
 )
@@ -206,7 +207,9 @@ class SpatialArray(Unit):
         rules = accounting(policy.accounting)
         if policy.given is not None:
             keep = {name: list(p.keep) for name, p in policy.levels.items() if p.keep is not None}
-            return problem, hierarchy, parse(policy.given, hierarchy, keep), rules, 0.0
+            given = parse(policy.given, hierarchy, keep)
+            check(given, problem, hierarchy)
+            return problem, hierarchy, given, rules, 0.0
         found = found_nest(
             problem, hierarchy, policy.objective, rules, _constraints(policy, problem), policy.pad
         )

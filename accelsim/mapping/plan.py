@@ -24,7 +24,7 @@ from accelsim.workload import Counts, Operator, Tensor, Workload
 from accelsim.workload.counts import counts
 from accelsim.workload.ops import expand
 
-__all__ = ["Plan", "PlannedBlock", "Step", "plan"]
+__all__ = ["Placer", "Plan", "PlannedBlock", "Step", "plan"]
 
 DMA, LINK = "dma", "link"
 """Where transfers and collectives run: on the main memory's and on the link's resource."""
@@ -108,11 +108,11 @@ def plan(workload: Workload, architecture: ArchitectureSpec, mapping: MappingSpe
             f"mapping `{mapping.name}` splits over {wanted} devices (tensor {partition.tensor} x"
             f" pipeline {partition.pipeline}), `{architecture.name}` has {architecture.devices}"
         )
-    placer = _Placer(workload, architecture, mapping)
+    placer = Placer(workload, architecture, mapping)
     return Plan(workload, architecture, mapping, tuple(placer.blocks()))
 
 
-class _Placer:
+class Placer:
     """Walks the blocks in order, remembering where each tensor was left."""
 
     def __init__(
@@ -138,9 +138,11 @@ class _Placer:
         self.groups = 0
 
     def blocks(self) -> list[PlannedBlock]:
+        """Place all blocks, in order."""
         return [self.block(i) for i in range(len(self.workload.blocks))]
 
     def block(self, index: int) -> PlannedBlock:
+        """Place one block; those before it must be placed."""
         block = self.workload.blocks[index]
         final = index == len(self.workload.blocks) - 1
         leaving = set(self.workload.outputs) if final else set()
@@ -229,6 +231,7 @@ class _Placer:
         self, operator: Operator, parent: Operator, tensors: Mapping[str, Tensor],
         made: Mapping[str, tuple[int, ...]], group: int, members: int, only: str,
     ) -> Step:  # fmt: skip
+        """Place one operator, or what one expands to."""
         counted = counts(operator, tensors)
         work = work_of(operator, tensors, counted, parent)
         unit, estimate = self.place(operator, parent, tensors, work, only)
@@ -256,6 +259,7 @@ class _Placer:
         self, operator: Operator, tensors: Mapping[str, Tensor],
         made: Mapping[str, tuple[int, ...]],
     ) -> Step:  # fmt: skip
+        """Place a collective on the link."""
         link = self.architecture.link
         if link is None:
             raise MappingError(
@@ -328,6 +332,8 @@ class _Placer:
     def rule(
         self, operator: Operator, parent: Operator, tensors: Mapping[str, Tensor]
     ) -> Rule | None:
+        """Return the first rule whose condition holds, None without any."""
+
         def read(name: str) -> Any:
             if name == "phase":
                 return self.phase

@@ -261,7 +261,7 @@ def _tensor(
                 shifted = words(problem, t, room.extents) * changes * hierarchy.fill_cycles[node]
                 room.stages[node, 0] = max(room.stages[node, 0], shifted)
         parent, shared, copies, hops = node, 1.0, spread, 0.0
-    crossed = room.stages[0, 0]
+    crossed = float(room.stages[0, 0])
     room.stages[0, 0] = 0.0
     return crossed
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.nest._labels import Space
+from accelsim.nest._label_types import Space
 from accelsim.nest.hierarchy import Fanout, Hierarchy, HierarchyArrays
 from accelsim.nest.problem import Problem, ProblemArrays
 

@@ -77,7 +77,7 @@ def evaluate(
         If the nest does not fit; says what is short by how much.
     """
     check(nest, problem, hierarchy)
-    arrays, device = nest.arrays(problem, hierarchy), hierarchy.arrays(problem)
+    arrays, device = nest.arrays(problem), hierarchy.arrays(problem)
     accesses = np.zeros((len(hierarchy.nodes), len(problem.tensors), 4))
     totals = np.zeros(4)
     count(
@@ -120,13 +120,11 @@ def _energies(
     return found
 
 
-def pack(problem: Problem, hierarchy: Hierarchy, nests: Sequence[Nest]) -> Batch:
+def pack(problem: Problem, nests: Sequence[Nest]) -> Batch:
     """Return nests of one problem as arrays, once for many evaluations."""
-    rows = [nest.arrays(problem.squeezed, hierarchy) for nest in nests]
-    return Batch(
-        np.stack([row.factor for row in rows]), np.stack([row.order for row in rows]),
-        np.stack([row.keep for row in rows]),
-    )  # fmt: skip
+    rows = [nest.lists(problem.squeezed) for nest in nests]
+    factor, order, keep = zip(*rows, strict=True)
+    return Batch(np.array(factor, np.int64), np.array(order, np.int64), np.array(keep, np.bool_))
 
 
 def evaluate_many(

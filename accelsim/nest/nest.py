@@ -60,27 +60,40 @@ class Nest:
                 found *= loop.factor
         return found
 
-    def arrays(self, problem: Problem, hierarchy: Hierarchy) -> NestArrays:
+    def arrays(self, problem: Problem) -> NestArrays:
         """Return the nest for the kernels; the outermost loop of a dim only as long as needed."""
-        dims = problem.dims
-        shape = len(hierarchy.nodes), len(dims)
-        factor, order = np.ones(shape, np.int64), np.empty(shape, np.int64)
-        for i, loops in enumerate(self.loops):
-            known = [loop for loop in loops if loop.dim in dims]  # size 1 may be left out
-            named = [dims.index(loop.dim) for loop in known]
-            order[i] = [*(d for d in range(len(dims)) if d not in named), *named]
-            for loop, d in zip(known, named, strict=True):
-                factor[i, d] = loop.factor
+        factor, order, keep = self.lists(problem)
+        return NestArrays(
+            np.array(factor, np.int64), np.array(order, np.int64), np.array(keep, np.bool_)
+        )
+
+    def lists(self, problem: Problem) -> tuple[list[list[int]], list[list[int]], list[list[bool]]]:
+        """Return factor, order and keep of `arrays` as lists, of which many make one array."""
+        place = problem.places
+        every = range(len(problem.dims))
+        factor, order = [], []
+        inside = [1] * len(problem.dims)
+        for loops in self.loops:
+            # dims of size 1 may be left out of the problem
+            named = [place[dim] for dim, _ in loops if dim in place]
+            row = [1] * len(inside)
+            for dim, times in loops:
+                if dim in place:
+                    row[place[dim]] = times
+                    inside[place[dim]] *= times
+            factor.append(row)
+            order.append([*(d for d in every if d not in named), *named])
         for d, size in enumerate(problem.sizes):
-            inside = int(np.prod(factor[:, d]))
-            for i in range(shape[0]):
-                inside //= int(factor[i, d])
-                needed = -(-size // inside)
-                factor[i, d] = min(int(factor[i, d]), needed)
+            within = inside[d]
+            if within == size:
+                continue
+            for row in factor:  # from outside: a loop longer than what is left is cut
+                within //= row[d]
+                row[d] = min(row[d], -(-size // within))
         names = [tensor.name for tensor in problem.tensors]
-        keep = np.array([[name in held for name in names] for held in self.keeps], np.bool_)
-        keep[0] = True  # the outermost memory holds everything
-        return NestArrays(factor, order, keep)
+        keep = [[name in held for name in names] for held in self.keeps]
+        keep[0] = [True] * len(names)  # the outermost memory holds everything
+        return factor, order, keep
 
 
 def parse(
@@ -217,7 +230,7 @@ def _size(bits: float) -> str:
 
 def tile_bits(nest: Nest, problem: Problem, hierarchy: Hierarchy, level: int) -> dict[str, float]:
     """Return the bits of each tensor's tile in one instance of a memory."""
-    arrays, problem_arrays = nest.arrays(problem, hierarchy), problem.arrays
+    arrays, problem_arrays = nest.arrays(problem), problem.arrays
     extents = np.minimum(arrays.factor[level:].prod(axis=0), problem_arrays.sizes)
     found = {}
     for t, tensor in enumerate(problem.tensors):

@@ -127,9 +127,14 @@ class Problem:
         return replace(self, tensors=tuple(replace(tensor, bits=wide) for tensor, wide in tensors))
 
     @cached_property
+    def places(self) -> dict[str, int]:
+        """Dim -> its place."""
+        return {dim: i for i, dim in enumerate(self.dims)}
+
+    @cached_property
     def arrays(self) -> ProblemArrays:
         """The problem for the kernels."""
-        place = {dim: i for i, dim in enumerate(self.dims)}
+        place = self.places
         most = max(1, *(len(tensor.axes) for tensor in self.tensors))
         coefficients = np.zeros((len(self.tensors), most, len(place)), np.int64)
         plain = np.zeros((len(self.tensors), len(place)), np.bool_)

@@ -15,9 +15,10 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.errors import MappingError
+from accelsim.errors import MappingError, nearest
 from accelsim.nest._count import fits
-from accelsim.nest._labels import (
+from accelsim.nest._label_prices import arrive, prune
+from accelsim.nest._label_types import (
     ENERGY,
     FIXED,
     HERE,
@@ -27,12 +28,9 @@ from accelsim.nest._labels import (
     Labels,
     Limits,
     Space,
-    append,
-    arrive,
     first_label,
-    merge,
-    prune,
 )
+from accelsim.nest._labels import append, merge
 from accelsim.nest._search_space import (
     divisors,
     least_pj,
@@ -160,7 +158,9 @@ def search(
     sizes = list(paddings(problem, hierarchy)) if pad else [problem.sizes]
     start = None
     if objective == "latency":  # the nest of least energy is soon found, and often the fastest
-        thrifty = _Task(problem, hierarchy, "energy", rules, task.constraints).best(sizes)
+        first = _Task(problem, hierarchy, "energy", rules, task.constraints)
+        thrifty = first.best(sizes)
+        task.tried = first.tried
         start = None if thrifty is None else task.evaluated(thrifty.nest)
         ideal_s = problem.macs / hierarchy.units / hierarchy.mac_rate / hierarchy.frequency_hz
         if start is not None and start.value <= ideal_s * (1.0 + 1e-9):
@@ -214,8 +214,10 @@ class _Task:
     ) -> None:  # fmt: skip
         self.problem, self.hierarchy = problem, hierarchy
         self.objective, self.rules, self.constraints = objective, rules, constraints
+        names = [node.name for node in hierarchy.nodes]
         for level in constraints:
-            hierarchy.index(level)
+            if level not in names:
+                raise MappingError(f"no level `{level}`; {nearest(level, names)}")
         self.arrays = hierarchy.arrays(problem)
         self.priced = priced_by_traffic(self.arrays) if objective == "traffic" else self.arrays
         self.orders = orders(problem)

@@ -18,7 +18,11 @@ _TIERS = {
     "exact": "the paper's own model: the same numbers are wanted",
     "calibrated": "parts calibrated elsewhere, on other data than the paper's",
     "shape": "only the order of designs is wanted",
+    "beyond": "ours counts or tries what the paper leaves out; the difference is its size",
 }
+_COLOURS = {"exact": "#009E73", "calibrated": "#0072B2", "shape": "#E69F00", "beyond": "#CC79A7"}
+
+_ROUNDING = 1e-4  # percent: what printed digits leave
 
 
 def shown_value(values: tuple[float, float] | None, *, saving: bool = False) -> str:
@@ -28,11 +32,18 @@ def shown_value(values: tuple[float, float] | None, *, saving: bool = False) -> 
     --------
     >>> shown_value((3.0, 3.0)), shown_value((41, 137)), shown_value((0.28, 0.28), saving=True)
     ('3', '41 to 137', '28 %')
+    >>> shown_value((86016.0, 86016.0)), shown_value((5.653e14, 5.653e14))
+    ('86,016', '5.65e+14')
     """
     if values is None:
         return "-"
-    texts = [f"{100 * v:.3g} %" if saving else f"{v:.3g}" for v in values]
+    texts = [f"{100 * v:.3g} %" if saving else _shown(v) for v in values]
     return texts[0] if values[0] == values[1] else " to ".join(texts)
+
+
+def _shown(value: float) -> str:
+    counted = 1000 <= value < 1e9 and float(value).is_integer()
+    return f"{value:,.0f}" if counted else f"{value:.3g}"
 
 
 def percent_off(ratio: float | None) -> str:
@@ -40,10 +51,15 @@ def percent_off(ratio: float | None) -> str:
 
     Examples
     --------
-    >>> percent_off(0.9), percent_off(1.25), percent_off(None)
-    ('-10 %', '+25 %', '-')
+    >>> percent_off(0.9), percent_off(1.25), percent_off(1.0003), percent_off(None)
+    ('-10 %', '+25 %', '+0.03 %', '-')
     """
-    return "-" if ratio is None else f"{100 * (ratio - 1):+.0f} %"
+    if ratio is None:
+        return "-"
+    off = 100.0 * (ratio - 1.0)
+    if abs(off) < _ROUNDING:
+        return "0 %"
+    return f"{off:+.0f} %" if abs(off) >= 1.0 else f"{off:+.2g} %"
 
 
 def write_papers(found: Sequence[Reproduction], folder: Path) -> list[Path]:
@@ -141,10 +157,9 @@ def _draw(one: Reproduction, file: Path) -> Path:
         drawn = Canvas(figsize=(6.5, 0.7 + 0.28 * max(1, len(bars))), layout="constrained")
         FigureCanvasAgg(drawn)
         axes = drawn.subplots()
-        colours = {"exact": "#009E73", "calibrated": "#0072B2", "shape": "#E69F00"}
         for place, (_, ratio, tier) in enumerate(bars):
-            axes.plot([1, ratio], [place, place], color=colours[tier], linewidth=4)
-            axes.plot(ratio, place, "o", color=colours[tier], markersize=5)
+            axes.plot([1, ratio], [place, place], color=_COLOURS[tier], linewidth=4)
+            axes.plot(ratio, place, "o", color=_COLOURS[tier], markersize=5)
             axes.annotate(f"{ratio:.2f}", (ratio, place), xytext=(0, 5),
                           textcoords="offset points", ha="center", fontsize=6)  # fmt: skip
         axes.axvline(1, color="black", linewidth=0.8)

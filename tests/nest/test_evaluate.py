@@ -153,7 +153,7 @@ def test_a_batch_is_as_one_by_one() -> None:
             {"Memory": {"m": 64, "n": 16, "k": 8}, "columns": {"n": 4}, "rows": {"k": 8}}, device
         ),
     ]
-    many = evaluate_many(problem, device, pack(problem, device, nests))
+    many = evaluate_many(problem, device, pack(problem, nests))
     for row, nest in zip(many, nests, strict=True):
         one = evaluate(problem, device, nest)
         assert row[:3] == pytest.approx([one.cycles, one.energy_pj, one.moved_bits])
@@ -163,7 +163,7 @@ def test_a_nest_that_does_not_fit_is_marked_in_a_batch() -> None:
     problem = matmul(64, 64, 64)
     device = Hierarchy((Storage("DRAM"), Storage("Buffer", capacity_bits=800.0, keep=ALL)))
     nest = parse({"Buffer": {"m": 64, "n": 64, "k": 64}}, device)
-    totals = evaluate_many(problem, device, pack(problem, device, [nest]))
+    totals = evaluate_many(problem, device, pack(problem, [nest]))
     assert totals[0, 3] == 2
     assert np.isinf(totals[0, 0])
 

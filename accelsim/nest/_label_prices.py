@@ -1,0 +1,216 @@
+"""What partial nests cost: tiles that arrive in a memory, and the least that is still to come.
+
+The accesses are those of `accelsim.nest._count.count`, one boundary at a time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from accelsim.jit import kernel
+from accelsim.nest._count import fits, words
+from accelsim.nest._label_types import (
+    ENERGY,
+    FIXED,
+    OUTSIDE,
+    SPREAD,
+    SUMMED,
+    TIMED,
+    USED,
+    WAITS,
+    Bools,
+    Bounds,
+    Floats,
+    Ints,
+    Labels,
+    Space,
+)  # fmt: skip
+from accelsim.nest.hierarchy import HierarchyArrays
+from accelsim.nest.problem import ProblemArrays
+
+__all__ = ["arrive", "may_live", "prune"]
+
+
+@kernel
+def arrive(
+    problem: ProblemArrays, hierarchy: HierarchyArrays, space: Space, labels: Labels, node: int,
+    keep: Bools, drain_reads: bool, bounds: Bounds, inner: Bools,
+) -> Labels:  # fmt: skip
+    """Charge the tiles that a memory (or the array, for node N) gets; return what may live.
+
+    `inner` is as of `append`.
+
+    The accesses are those of `accelsim.nest._count.count`, one boundary at a time.
+    """
+    tensors, nodes = keep.shape[1], keep.shape[0]
+    dims = problem.sizes.shape[0]
+    timed = FIXED + 2 * tensors
+    extents, clipped = np.empty(dims, np.int64), np.empty(dims, np.int64)
+    total = 0
+    for i in range(labels.state.shape[0]):
+        value = labels.value[i]
+        for d in range(dims):
+            digit = (labels.state[i] // space.stride[d]) % space.number[d]
+            extents[d] = space.extents[d, digit]
+            clipped[d] = min(extents[d], problem.sizes[d])
+        if node < nodes and not fits(problem, hierarchy, node, keep, clipped):
+            continue
+        if bounds.timed and node < nodes:
+            value[timed + TIMED + node] = value[USED]
+        filling, draining, tiles = 0.0, 0.0, 0.0
+        for t in range(tensors):
+            if node < nodes and not keep[node, t]:
+                continue
+            changes = value[timed + OUTSIDE] / value[FIXED + t] if bounds.timed else 1.0
+            fill, drain = _charge(
+                problem, hierarchy, space, value, node, t, keep, drain_reads, extents, clipped,
+                bounds.timed,
+            )  # fmt: skip
+            filling, draining = filling + fill, draining + drain
+            if node < nodes and hierarchy.fill_cycles[node] > 0 and t < tensors - 1:
+                shifted = words(problem, t, clipped) * changes
+                filling = max(filling, shifted * hierarchy.fill_cycles[node])
+            tiles = max(tiles, changes)
+        if bounds.timed and bounds.pipelined and node < nodes:
+            # as `_count._pipelined`, which is never below this plus the cycles inside
+            once = tiles if hierarchy.buffers[node] > 1 else 1.0
+            waits = filling + draining + tiles * hierarchy.skew[node]
+            value[timed + WAITS] += waits / once
+        if not may_live(hierarchy, value, tensors, nodes, bounds):
+            continue
+        for t in range(tensors):
+            if not inner[t]:
+                value[FIXED + t] = 1.0
+        if not inner[tensors - 1]:
+            value[SPREAD] = 1.0
+        labels.state[total] = labels.state[i]
+        labels.value[total] = value
+        labels.trail[total] = labels.trail[i]
+        total += 1
+    return Labels(labels.state[:total], labels.value[:total], labels.trail[:total])
+
+
+@kernel
+def prune(
+    problem: ProblemArrays, hierarchy: HierarchyArrays, space: Space, labels: Labels, node: int,
+    bounds: Bounds, rest_by_tensor: Floats,
+) -> Labels:  # fmt: skip
+    """Return the labels that may still win, all loops of a node being known.
+
+    What remains of each tensor must come again for every iteration outside over which its tile
+    does not stay.
+
+    Parameters
+    ----------
+    rest_by_tensor : (T,) float64
+        Least energy of its way inside, if every word came once; part of `bounds.rest_pj`.
+    """
+    tensors, dims = problem.relevant.shape
+    clipped, extents = np.empty(dims, np.int64), np.empty(dims, np.int64)
+    total = 0
+    for i in range(labels.state.shape[0]):
+        value = labels.value[i]
+        for d in range(dims):
+            digit = (labels.state[i] // space.stride[d]) % space.number[d]
+            extents[d] = space.extents[d, digit]
+            clipped[d] = min(extents[d], problem.sizes[d])
+        more = 0.0
+        for t in range(tensors):
+            if rest_by_tensor[t] == 0.0:
+                continue
+            arriving = words(problem, t, clipped) / value[FIXED + t]
+            for d in range(dims):
+                times = space.padded[d] / extents[d]
+                if problem.plain[t, d]:
+                    times = min(times, problem.sizes[d] / clipped[d])
+                arriving *= times
+            again = arriving / words(problem, t, problem.sizes)
+            more += max(0.0, again - 1.0) * rest_by_tensor[t]
+        value[ENERGY] += more
+        lives = may_live(hierarchy, value, tensors, hierarchy.storage.shape[0], bounds)
+        value[ENERGY] -= more
+        if not lives:
+            continue
+        labels.state[total] = labels.state[i]
+        labels.value[total] = value
+        labels.trail[total] = labels.trail[i]
+        total += 1
+    return Labels(labels.state[:total], labels.value[:total], labels.trail[:total])
+
+
+@kernel
+def _charge(
+    problem: ProblemArrays, hierarchy: HierarchyArrays, space: Space, value: Floats, node: int,
+    t: int, keep: Bools, drain_reads: bool, extents: Ints, clipped: Ints, timed: bool,
+) -> tuple[float, float]:  # fmt: skip
+    """Charge one tensor's way from the memory that holds it to the next inside.
+
+    Returns the cycles that it takes inwards and outwards.
+    """
+    nodes, tensors = keep.shape
+    inside = node < nodes
+    parent = node - 1
+    while parent > 0 and not (hierarchy.storage[parent] and keep[parent, t]):
+        parent -= 1
+    arriving = problem.macs
+    if inside:
+        arriving = words(problem, t, clipped) / value[FIXED + t]
+        for d in range(extents.shape[0]):
+            times = space.padded[d] / extents[d]
+            if problem.plain[t, d]:
+                times = min(times, problem.sizes[d] / clipped[d])
+            arriving *= times
+    sent = arriving / value[FIXED + tensors + t]
+    inwards, from_parent, outwards, leaving = arriving, sent, 0.0, 0.0
+    if t == tensors - 1:
+        whole = words(problem, t, problem.sizes) * value[SUMMED]
+        inwards = max(0.0, sent - whole)
+        from_parent, outwards, leaving = inwards, sent, arriving
+    energy = from_parent * hierarchy.read_pj[parent, t] + outwards * hierarchy.write_pj[parent, t]
+    if inside:
+        energy += inwards * hierarchy.write_pj[node, t]
+        if drain_reads:
+            energy += leaving * hierarchy.read_pj[node, t]
+        value[FIXED + tensors + t] = 1.0
+        if t == tensors - 1:
+            value[SUMMED] = value[SPREAD]
+    for hop in range(parent + 1, node):
+        if not hierarchy.storage[hop]:
+            energy += (inwards + leaving) * hierarchy.read_pj[hop, t]
+    bits = problem.bits[t]
+    value[ENERGY] += energy * bits
+    if not timed:
+        return 0.0, 0.0
+    first = FIXED + 2 * tensors + TIMED
+    here = bits / value[first + parent]
+    fill = from_parent * here / hierarchy.read_rate[parent]
+    drain = outwards * here / hierarchy.write_rate[parent]
+    value[first + nodes + parent] += fill
+    value[first + 2 * nodes + parent] += drain
+    if inside:
+        here = bits / value[first + node]
+        arrives = inwards * here / hierarchy.write_rate[node]
+        leaves = leaving * here / hierarchy.read_rate[node]
+        value[first + 2 * nodes + node] += arrives
+        if drain_reads:
+            value[first + nodes + node] += leaves
+        fill, drain = max(fill, arrives), max(drain, leaves)
+    return fill, drain
+
+
+@kernel
+def may_live(
+    hierarchy: HierarchyArrays, value: Floats, tensors: int, nodes: int, bounds: Bounds
+) -> bool:
+    energy = value[ENERGY] + bounds.rest_pj
+    if energy > bounds.most_pj:
+        return False
+    if not bounds.timed:
+        return True
+    timed = FIXED + 2 * tensors
+    cycles = bounds.steps / value[USED] + value[timed + WAITS]
+    first = timed + TIMED + nodes
+    for n in range(nodes):
+        read, write = value[first + n], value[first + nodes + n]
+        cycles = max(cycles, read + write if hierarchy.shared_port[n] else max(read, write))
+    return bool(cycles <= bounds.most_cycles and energy * cycles <= bounds.most_product)
