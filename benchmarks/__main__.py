@@ -5,9 +5,11 @@ from __future__ import annotations
 from benchmarks import (
     bench_dram,
     bench_engine,
+    bench_nest,
     bench_parts,
     bench_pim,
     bench_points,
+    bench_scratchpad,
     bench_sweep,
     bench_validation,
     bench_workloads,
@@ -26,6 +28,11 @@ def main() -> None:
     print("\nmemories", flush=True)
     report(bench_dram.run())
     report(bench_pim.run())
+    print("\nloop nests, in CPU seconds", flush=True)
+    for row in bench_nest.run():
+        print(f"{row.what:60}  {row.text}")
+    print("\nscratchpads", flush=True)
+    report(bench_scratchpad.run())
     print("\nworkloads", flush=True)
     report(bench_workloads.run())
     print("\nvalidation", flush=True)

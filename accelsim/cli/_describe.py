@@ -167,8 +167,23 @@ def _arch(name: str) -> Read:
         ),
         Fact("area", f"{area:.4g} mm2 per device", {"area_mm2": area}),
         Fact("standing power", f"{si(power, 'W')} per device", {"standing_power_w": power}),
+        *_die(spec, area),
     ]
     return spec, facts, {path: source for path, _, source in parameters(name)}
+
+
+def _die(spec: Any, area_mm2: float) -> list[Fact]:
+    """Return what a good die costs, where the file says how it is made."""
+    from accelsim.cost._die_cost import die_cost
+
+    if spec.device.die is None:
+        return []
+    cost = die_cost(spec.device.die, area_mm2, spec.technology_nm)
+    text = (
+        f"{cost.good_die_usd:,.0f} USD good: {cost.dies_per_wafer} on a wafer of"
+        f" {cost.wafer_price_usd:,.0f} USD, {cost.die_yield:.0%} of them sell"
+    )
+    return [Fact("die", text, {"good_die_usd": cost.good_die_usd, "die_yield": cost.die_yield})]
 
 
 def _mapping(name: str) -> Read:

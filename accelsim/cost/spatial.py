@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import model_validator
 
-from accelsim.config import Count, Hertz, Picojoules, Positive, Watts
-from accelsim.cost._array_formats import holds
+from accelsim.config import Count, Picojoules, Watts
+from accelsim.cost._array_formats import is_integer
 from accelsim.cost._array_sparsity import Skipping
+from accelsim.cost._array_unit import ArrayUnit
 from accelsim.cost._component import (
     PICOSECONDS_PER_SECOND,
     Estimate,
     Memory,
     Setting,
-    Unit,
     Work,
     to_ps,
 )
+from accelsim.cost._logic import int_add_energy_pj
 from accelsim.cost._nest_policy import NestPolicy
 from accelsim.cost._spatial_levels import (
     FanoutSpec,
@@ -36,13 +36,11 @@ from accelsim.cost._spatial_levels import (
 from accelsim.cost._spatial_problem import problem_of
 from accelsim.cost._sram_model import LEAST_WORDS, sram_macro
 from accelsim.cost._technology import (
-    format_bits,
     mac_area_mm2,
-    mac_energy_pj,
     mac_formats,
     register_area_mm2,
 )
-from accelsim.errors import ConfigError, nearest
+from accelsim.errors import ConfigError
 from accelsim.nest import (
     Accounting,
     Figures,
@@ -62,7 +60,7 @@ __all__ = ["COMPONENT", "SpatialArray"]
 _DENSE: Final = Skipping()
 
 
-class SpatialArray(Unit):
+class SpatialArray(ArrayUnit):
     """An array of multiply-accumulate units behind memories and fan-outs, outermost first.
 
     Notes
@@ -93,34 +91,18 @@ class SpatialArray(Unit):
     """
 
     kind: Literal["spatial"] = "spatial"
-    frequency_hz: Hertz
-    """Clock of the array and of all its levels."""
-    formats: dict[str, Positive]
-    """Operand format -> multiply-accumulates of a unit per cycle, for example ``{int8: 1}``."""
     levels: list[LevelSpec]
     """Memories and fan-outs from the device's memory inwards; the units are the innermost."""
     partial_bits: Count | None = None
     """Bits of a result wherever it is kept; those of the operator's output where absent."""
-    skipping: Skipping | None = None
-    """Zeros of which the array makes use; all are multiplied where absent."""
-    given_mac_energy_pj: dict[str, Picojoules] = Field(default_factory=dict)
-    """Format -> published energy of a MAC; where absent the technology table answers."""
+    given_accumulate_energy_pj: Picojoules | None = None
+    """Energy of adding a weight where the input is one bit, a spike, and so nothing is multiplied;
+    that of an integer addition as wide as a partial sum where absent."""
     given_leakage_w: Watts | None = None
     """Published standing power; that of the SRAM models alone where absent."""
 
     @model_validator(mode="after")
-    def _whole(self) -> SpatialArray:
-        known = {*mac_formats(), *self.given_mac_energy_pj}
-        for name in self.formats:
-            if name not in known or not name[-1].isdigit():
-                raise PydanticCustomError(
-                    "unsourced_format",
-                    "no source gives the MAC energy of `{name}`; add it to given_mac_energy_pj,"
-                    " or {hint}",
-                    {"name": name, "hint": nearest(name, known)},
-                )
-        if not self.formats:
-            raise PydanticCustomError("no_formats", "an array needs at least one format")
+    def _is_a_hierarchy(self) -> Self:
         check_levels(self.levels, self.buffer)
         return self
 
@@ -132,16 +114,6 @@ class SpatialArray(Unit):
     @cached_property
     def _hierarchies(self) -> dict[tuple[Any, ...], tuple[Memory, Memory | None, Hierarchy]]:
         return {}
-
-    def format_of(self, dtype: str) -> tuple[str, float] | None:
-        """Return the format in which `dtype` runs and its rate, None where there is none."""
-        rates = self.formats
-        holding = [
-            (name != dtype, format_bits(name), -rate, name)
-            for name, rate in rates.items()
-            if holds(name, dtype)
-        ]
-        return (min(holding)[-1], rates[min(holding)[-1]]) if holding else None
 
     def peak_macs_per_s(self, fmt: str) -> float:
         """Return the multiply-accumulates per second of all units."""
@@ -173,8 +145,10 @@ class SpatialArray(Unit):
         skipping = self.skipping or _DENSE
         zeros = (work.density_a, work.density_b, work.pattern_b)
         rate *= skipping.speedup(*zeros, k=work.k)
+        if self.bricks is not None and is_integer(work.dtype):
+            rate /= self.bricks.cycles(work.bits_a, work.bits_b)
         node_nm = self.technology_nm or setting.technology_nm
-        energy = self.mac_energy_pj(fmt, node_nm) * skipping.energised(*zeros)
+        energy = self._product_energy_pj(work, fmt, node_nm) * skipping.energised(*zeros)
         # memories are told apart by identity, and kept so that it stays theirs
         key = (problem.dims, id(setting.memory), id(setting.buffer), rate, energy, node_nm)
         if key not in self._hierarchies:
@@ -242,10 +216,16 @@ class SpatialArray(Unit):
             choice=choice if not gap else f"{choice}, gap {gap:.1%}",
         )
 
-    def mac_energy_pj(self, fmt: str, technology_nm: float) -> float:
-        """Return the energy of one MAC: published where given, else of the technology table."""
-        given = self.given_mac_energy_pj.get(fmt)
-        return mac_energy_pj(fmt, technology_nm) if given is None else given
+    def _product_energy_pj(self, work: Work, fmt: str, technology_nm: float) -> float:
+        """Return the energy of one product: of a MAC, of its bricks, or of adding a weight."""
+        if work.bits_a == 1:
+            if self.given_accumulate_energy_pj is not None:
+                return self.given_accumulate_energy_pj
+            return int_add_energy_pj(self.partial_bits or work.bits_c, technology_nm)
+        share = 1.0
+        if self.bricks is not None and is_integer(work.dtype):
+            share = self.bricks.energy(work.bits_a, work.bits_b)
+        return share * self.mac_energy_pj(fmt, technology_nm)
 
     def model_area_mm2(self, technology_nm: float) -> float:
         """Return the area of units and of the memories that are the array's own.

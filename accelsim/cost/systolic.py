@@ -7,27 +7,23 @@ buffered; memory traffic follows from the buffer behind the array.
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import Final, Literal
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
-
-from accelsim.config import Count, Hertz, Picojoules, Positive, Watts
-from accelsim.cost._array_formats import Bricks, Outliers, holds, is_integer
+from accelsim.config import Count, Watts
+from accelsim.cost._array_formats import Outliers, is_integer
 from accelsim.cost._array_sparsity import Skipping
-from accelsim.cost._component import PICOSECONDS_PER_SECOND, Estimate, Setting, Unit, Work, to_ps
+from accelsim.cost._array_unit import ArrayUnit
+from accelsim.cost._component import PICOSECONDS_PER_SECOND, Estimate, Setting, Work, to_ps
 from accelsim.cost._systolic import DATAFLOWS, accesses, plan, products_along
 from accelsim.cost._technology import (
     format_bits,
     mac_area_mm2,
-    mac_energy_pj,
     mac_formats,
     register_area_mm2,
     register_energy_pj_per_byte,
 )
 from accelsim.cost._tiling import ACCUMULATOR_BITS
-from accelsim.errors import ConfigError, UnknownNameError, nearest
+from accelsim.errors import ConfigError, UnknownNameError
 
 __all__ = ["COMPONENT", "SystolicArray"]
 
@@ -36,17 +32,13 @@ _DENSE: Final = Skipping()
 _CODE: Final = {"auto": -1, **{name: code for code, name in enumerate(DATAFLOWS)}}
 
 
-class SystolicArray(Unit):
+class SystolicArray(ArrayUnit):
     """A gang of equal systolic arrays that work on one matrix product at a time.
 
     Notes
     -----
     An operand format of rate r makes r products along k per element and cycle (or needs 1/r
-    elements for one), so that the array behaves as one for ceil(k / r).  An operator of a format
-    that the array lacks runs in the narrowest one that holds it (int4 in int8 or bf16, mxfp4 in
-    fp8, bf16 in fp16); a floating-point operator never runs in an integer format.  Elements made
-    of `bricks` run an integer operator of any widths: the one integer format says what a whole
-    element is and costs, the bricks what it is for the widths of the two operands.
+    elements for one), so that the array behaves as one for ceil(k / r).
 
     Not modelled: bank conflicts of the buffer, bubbles between operators, and the reload of the
     stationary operand where the streamed one is cut into tiles for the buffer (none in SCALE-Sim
@@ -86,76 +78,12 @@ class SystolicArray(Unit):
     drain: Literal["exposed", "hidden"] = "exposed"
     """Of an output-stationary fold: the next one starts when all results have left, or follows
     behind it while they leave through registers of their own."""
-    frequency_hz: Hertz
-    """Clock of the arrays."""
-    formats: dict[str, Positive]
-    """Operand format -> multiply-accumulates per element and cycle, for example ``{bf16: 1}``."""
-    bricks: Bricks | None = None
-    """Narrow multipliers of which an element is made; it is of one piece where absent."""
     outliers: Outliers | None = None
     """How values too large for a narrow integer format are stored and multiplied."""
-    skipping: Skipping | None = None
-    """Zeros of which the array makes use; all are multiplied where absent."""
-    given_mac_energy_pj: dict[str, Picojoules] = Field(default_factory=dict)
-    """Format -> published energy of a MAC; where absent the technology table answers."""
     mac_has_registers: bool = False
     """The energy of a MAC is that of a whole element, its registers included."""
     given_leakage_w: Watts = 0.0
     """Published standing power; logic leakage has no model here."""
-
-    @model_validator(mode="after")
-    def _formats_have_energy(self) -> SystolicArray:
-        known = {*mac_formats(), *self.given_mac_energy_pj}
-        for name in self.formats:
-            if name not in known or not name[-1].isdigit():
-                raise PydanticCustomError(
-                    "unsourced_format",
-                    "no source gives the MAC energy of `{name}`; add it to given_mac_energy_pj,"
-                    " or {hint}",
-                    {"name": name, "hint": nearest(name, known)},
-                )
-        if not self.formats:
-            raise PydanticCustomError("no_formats", "an array needs at least one format")
-        whole = [name for name in self.formats if name.startswith("int")]
-        if self.bricks is not None and len(whole) != 1:
-            raise PydanticCustomError(
-                "bricks_format",
-                "an array of bricks needs one integer format, that of a whole element; found {n}",
-                {"n": ", ".join(whole) or "none"},
-            )
-        return self
-
-    @cached_property
-    def _memo(self) -> dict[str, tuple[str, float] | None]:
-        return {}
-
-    def format_of(self, dtype: str) -> tuple[str, float] | None:
-        """Return the format in which `dtype` runs and its rate, None where there is none.
-
-        Examples
-        --------
-        >>> array = SystolicArray(
-        ...     source="-",
-        ...     memory="hbm",
-        ...     rows=8,
-        ...     columns=8,
-        ...     frequency_hz=1e9,
-        ...     formats={"int8": 2, "bf16": 1},
-        ... )
-        >>> array.format_of("int4"), array.format_of("fp8"), array.format_of("fp32")
-        (('int8', 2.0), ('bf16', 1.0), None)
-        """
-        if dtype not in self._memo:
-            rates = self.formats
-            holding = [
-                (name != dtype, format_bits(name), -rate, name)
-                for name, rate in rates.items()
-                if holds(name, dtype)
-                or (self.bricks is not None and name.startswith("int") and is_integer(dtype))
-            ]
-            best = min(holding)[-1] if holding else None
-            self._memo[dtype] = None if best is None else (best, rates[best])
-        return self._memo[dtype]
 
     def peak_macs_per_s(self, fmt: str) -> float:
         """Return the multiply-accumulates per second of the whole gang.
@@ -260,11 +188,6 @@ class SystolicArray(Unit):
             return self.given_mac_energy_pj[work.dtype]
         share = self.bricks.energy(work.bits_a, work.bits_b)
         return self.mac_energy_pj(fmt, technology_nm) * share
-
-    def mac_energy_pj(self, fmt: str, technology_nm: float) -> float:
-        """Return the energy of one MAC: published where given, else of the technology table."""
-        given = self.given_mac_energy_pj.get(fmt)
-        return mac_energy_pj(fmt, technology_nm) if given is None else given
 
     def model_area_mm2(self, technology_nm: float) -> float:
         """Return the area of the elements: the largest format's MACs, and their registers.

@@ -52,6 +52,8 @@ def work_of(
     other = _second_operand(operator, tensors)
     second = first if other is None else other.dtype
     density_a, pattern_a = _zeros(tensors[operator.inputs[0]] if operator.inputs else None)
+    if "spike_density" in operator.attributes:  # spikes are stored whole, and often none
+        density_a, pattern_a = float(operator.attributes["spike_density"]), "unstructured"
     density_b, pattern_b = _zeros(other)
     batch, m, n, k = 1, 1, 1, 1
     if operator.kind == "matmul":

@@ -152,7 +152,7 @@ def search(
     ... )
     >>> found = search(matmul(16, 16, 16), device, "energy")
     >>> found.gap, round(found.figures.energy_pj)
-    (0.0, 409600)
+    (0.0, 368640)
     """
     task = _Task(problem, hierarchy, objective, rules, dict(constraints or {}))
     sizes = list(paddings(problem, hierarchy)) if pad else [problem.sizes]

@@ -42,8 +42,7 @@ def shown_value(values: tuple[float, float] | None, *, saving: bool = False) -> 
 
 
 def _shown(value: float) -> str:
-    counted = 1000 <= value < 1e9 and float(value).is_integer()
-    return f"{value:,.0f}" if counted else f"{value:.3g}"
+    return f"{value:,.0f}" if 1000 <= value < 1e9 else f"{value:.3g}"
 
 
 def percent_off(ratio: float | None) -> str:

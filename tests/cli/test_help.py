@@ -22,7 +22,10 @@ HEAVY = {
     "simpy",
     "yaml",
 }
-COMMANDS = ("run", "sweep", "pareto", "merge", "trace", "list", "show", "validate", "schemas")
+COMMANDS = (
+    "run", "sweep", "pareto", "merge", "trace", "nest", "passes", "scratchpad", "list", "show",
+    "validate", "schemas",
+)  # fmt: skip
 
 
 def help_in_a_process(*options: str) -> subprocess.CompletedProcess[str]:

@@ -131,3 +131,14 @@ def test_show_text_fits_100_columns(accelsim: Command) -> None:
     out = accelsim("show", "a100-80gb").out
     assert max(map(len, out.splitlines())) <= 100
     assert "[1]" in out
+
+
+def test_an_architecture_says_what_its_die_costs(accelsim: Command, tmp_path: Path) -> None:
+    """Where it says how the die is made."""
+    file = tmp_path / "dear.yaml"
+    base = "extends: nvdla-large\nname: dear\ntechnology_nm: 7\n"
+    die = "  die: {area_mm2: 400, wafer_price_usd: 9346, defects_per_cm2: 0.09}\n"
+    file.write_text(base + "device:\n" + die, encoding="utf-8")
+    shown = accelsim("show", str(file), "--json")
+    assert shown.status == 0, shown.err
+    assert "USD good" in accelsim("show", str(file)).out

@@ -76,6 +76,29 @@ def test_zeros_that_are_skipped_take_no_time(density: float) -> None:
     assert rate == (2.0 if density < 1 else 1.0)
 
 
+def test_spikes_are_added_not_multiplied() -> None:
+    """Half the spikes cost half the additions where the array is driven by them."""
+    spikes = {"bits_a": 1, "pattern_a": "unstructured"}
+    driven = _array(given_accumulate_energy_pj=0.02, skipping={"gates": "activation"})
+    every, half = (
+        driven.figures(replace(_work(), **spikes, density_a=d), SETTING) for d in (1.0, 0.5)
+    )
+    assert every.energy_by["mac", ""] == pytest.approx(0.02 * 64**3)
+    assert half.energy_by["mac", ""] == pytest.approx(0.01 * 64**3)
+    assert half.cycles == every.cycles  # gating saves energy only
+    table = _array(partial_bits=16).figures(replace(_work(), **spikes), SETTING)
+    assert table.energy_by["mac", ""] < _array().figures(_work(), SETTING).energy_by["mac", ""]
+
+
+def test_bricks_make_narrow_products_faster() -> None:
+    bricks = {"digit_a": 2, "digit_b": 2, "across_a": 4, "across_b": 4}
+    array = _array(bricks=bricks)
+    narrow = replace(_work(), dtype="int4", bits_a=4, bits_b=4)
+    assert array.hierarchy(narrow, SETTING).mac_rate == 4.0
+    assert array.hierarchy(_work(), SETTING).mac_rate == 1.0
+    assert array.hierarchy(narrow, SETTING).mac_pj < array.hierarchy(_work(), SETTING).mac_pj
+
+
 def test_a_given_mapping_is_run_as_it_is() -> None:
     given = {
         "DRAM": {"n": 8, "k": 8, "m": 64}, "columns": {"n": 8}, "rows": {"k": 8},

@@ -58,7 +58,7 @@ def device(random: np.random.Generator, capacity_bits: float) -> FusedDevice:
                         read_pj_per_bit=price(), write_pj_per_bit=price(),
                         read_bits_per_cycle=64.0, write_bits_per_cycle=64.0),
                 Storage("Register", capacity_bits=float(random.choice([8, 32])), keep=held,
-                        read_pj_per_bit=0.02, write_pj_per_bit=0.03),
+                        read_pj_per_bit=0.02, write_pj_per_bit=0.03, dims=frozenset()),
             ),
             mac_pj=0.5,
         )},

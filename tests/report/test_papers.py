@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from accelsim.explore.papers import Figure, PaperSpec
 from accelsim.explore.published import Answer, Reproduction
-from accelsim.report.papers import paper_page, write_papers
+from accelsim.report.papers import paper_page, percent_off, write_papers
 
 
 def made(ours: tuple[float, float] | None, *, saving: bool = False, name: str = "a|b") -> Answer:
@@ -52,3 +54,23 @@ def test_files_are_written_and_the_same_twice(found: Reproduction, tmp_path: Pat
     assert [file.name for file in first] == ["demo.md", "demo.png", "README.md"]
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(first, again, strict=True))
     assert "| [demo](demo.md) | saved | 25 % | 20 % | -20 % | shape |" in first[2].read_text()
+
+
+@pytest.mark.parametrize("tier", get_args(Figure.model_fields["tier"].annotation))
+def test_every_tier_is_explained_and_drawn(found: Reproduction, tmp_path: Path, tier: str) -> None:
+    """On the page, and as a bar."""
+    answers = tuple(
+        replace(a, figure=a.figure.model_copy(update={"tier": tier})) for a in found.answers
+    )
+    again = replace(found, answers=answers)
+    assert f"- *{tier}*: " in paper_page(again)
+    assert all(file.is_file() for file in write_papers([again], tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "said"),
+    [(None, "-"), (1.0, "0 %"), (1 + 1e-9, "0 %"), (1.0024, "+0.24 %"), (0.42, "-58 %")],
+)
+def test_small_differences_are_not_rounded_away(ratio: float | None, said: str) -> None:
+    """Down to what printed digits leave."""
+    assert percent_off(ratio) == said

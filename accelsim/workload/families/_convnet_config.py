@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from accelsim.config import Count, Spec, Whole
+from accelsim.config import Count, Fraction, Spec, Whole
 
 __all__ = ["ConvnetConfig", "Layer", "Stage", "layers"]
 
@@ -73,6 +73,8 @@ class ConvnetConfig(Spec):
     """Outputs of the classifier; 0 for none."""
     time_steps: Count = 1
     """Steps over which a spiking network sees the image; 1 for an ordinary one."""
+    spike_density: Fraction = 1.0
+    """Share of neurons that spike in a step: what an event-driven array makes use of."""
 
     @property
     def function(self) -> str:

@@ -44,13 +44,17 @@ def write(
             blocks.append(body.block(count, {"hidden": x}))
         channels = stage.channels
     head, made = _head(config, dtypes, image, channels)
-    return tuple(_marked(block) for block in (*blocks, head)), made
+    marked = (_marked(block, config.spike_density) for block in (*blocks, head))
+    return tuple(marked), made
 
 
-def _marked(block: Block) -> Block:
+def _marked(block: Block, density: float) -> Block:
     """Mark the products with spikes: an addition of the weight, or nothing."""
+    marks: dict[str, object] = {"spikes": True}
+    if density < 1.0:
+        marks["spike_density"] = density
     operators = tuple(
-        replace(one, attributes={**one.attributes, "spikes": True})
+        replace(one, attributes={**one.attributes, **marks})
         if one.kind in ("conv", "matmul") and block.tensors[one.inputs[0]].dtype == SPIKE
         else one
         for one in block.operators
