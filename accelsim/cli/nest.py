@@ -35,6 +35,9 @@ def nest(
         Path | None,
         typer.Option("--pictures", help="Folder for the loops, the traffic and the energy."),
     ] = None,
+    front: Annotated[
+        bool, typer.Option("--front", help="Every mapping that is the fastest for its energy.")
+    ] = False,
     dtype: Annotated[str, typer.Option(help="Format of a product's operands.")] = "int8",
     phase: Annotated[
         str, typer.Option("--phase", help="prefill, decode, mixed or forward; the usual one.")
@@ -48,10 +51,13 @@ def nest(
     found = _found(model, arch, mapping, dtype, phase, batch, seq_len, changes)
     chosen = _chosen(found, operator)
     files = [] if pictures is None else _draw(found, chosen, pictures)
+    fronts = _fronts(chosen) if front else []
     if as_json:
-        print_json(_plain(found) | {"pictures": files})
+        print_json(_plain(found) | {"pictures": files, "front": fronts})
         return
-    if chosen is not None:
+    if front:
+        _print_front(fronts)
+    elif chosen is not None:
         _print_one(chosen)
     else:
         _print_all(found)
@@ -144,6 +150,33 @@ def _print_one(one: MappedNest) -> None:
         f"\n{count(round(one.figures.cycles))} cycles, {si(one.figures.latency_s, 's')},"
         f" {one.utilisation:.1%} busy, {si(one.figures.energy_pj * 1e-12, 'J')}; {proven}"
     )
+
+
+def _fronts(one: MappedNest | None) -> list[dict[str, Any]]:
+    """Return latency, energy and loops of the front of one operator."""
+    from accelsim.errors import ConfigError
+    from accelsim.nest.front import search_front
+    from accelsim.nest.text import nest_line
+
+    if one is None:
+        raise ConfigError("a front is of one operator", path="--front", hint="give --operator")
+    found = search_front(one.problem, one.hierarchy, rules=one.rules)
+    return [
+        {
+            "latency_s": each.figures.latency_s, "energy_pj": each.figures.energy_pj,
+            "cycles": each.figures.cycles,
+            "nest": nest_line(one.problem, one.hierarchy, each.nest),
+        }
+        for each in found
+    ]  # fmt: skip
+
+
+def _print_front(front: list[dict[str, Any]]) -> None:
+    rows = [
+        (si(one["latency_s"], "s"), si(one["energy_pj"] * 1e-12, "J"), one["nest"])
+        for one in front
+    ]
+    write(table([("latency", ">"), ("energy", ">"), ("mapping", "~")], [("", rows)]))
 
 
 def _draw(found: MappedNests, chosen: MappedNest | None, folder: Path) -> list[Path]:

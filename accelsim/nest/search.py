@@ -45,7 +45,7 @@ from accelsim.nest.hierarchy import Fanout, Hierarchy
 from accelsim.nest.nest import Loop, Nest
 from accelsim.nest.problem import Problem
 
-__all__ = ["Constraint", "Found", "Objective", "search"]
+__all__ = ["Best", "Constraint", "Found", "Objective", "Task", "Trail", "search"]
 
 Objective = Literal["latency", "energy", "edp", "traffic"]
 """What to make small: seconds, dynamic pJ, their product, bits at the outermost memory."""
@@ -154,11 +154,11 @@ def search(
     >>> found.gap, round(found.figures.energy_pj)
     (0.0, 368640)
     """
-    task = _Task(problem, hierarchy, objective, rules, dict(constraints or {}))
+    task = Task(problem, hierarchy, objective, rules, dict(constraints or {}))
     sizes = list(paddings(problem, hierarchy)) if pad else [problem.sizes]
     start = None
     if objective == "latency":  # the nest of least energy is soon found, and often the fastest
-        first = _Task(problem, hierarchy, "energy", rules, task.constraints)
+        first = Task(problem, hierarchy, "energy", rules, task.constraints)
         thrifty = first.best(sizes)
         task.tried = first.tried
         start = None if thrifty is None else task.evaluated(thrifty.nest)
@@ -175,12 +175,12 @@ def search(
 
 def _emptied(
     problem: Problem, hierarchy: Hierarchy, rules: Accounting, constraints: dict[str, Constraint],
-    task: _Task,
+    task: Task,
 ) -> str:  # fmt: skip
     """Return which constraint rules out all nests: that without which there are some."""
     for level, constraint in constraints.items():
         others = {name: other for name, other in constraints.items() if name != level}
-        freer = _Task(problem, hierarchy, "energy", rules, others)
+        freer = Task(problem, hierarchy, "energy", rules, others)
         if freer.best([problem.sizes]) is not None:
             return f"no mapping is left: the constraint on `{level}` ({constraint}) rules out all"
     node = hierarchy.nodes[min(task.reached, len(hierarchy.nodes) - 1)].name
@@ -189,14 +189,16 @@ def _emptied(
 
 
 @dataclass(frozen=True)
-class _Best:
+class Best:
+    """The best nest so far: its objective, what decides between equal ones, and its figures."""
+
     value: float
     tie: float
     nest: Nest
     figures: Figures
 
 
-class _Trail:
+class Trail:
     """The loops of all labels of a search, and room for its kernels."""
 
     def __init__(self, states: int) -> None:
@@ -205,7 +207,7 @@ class _Trail:
         self.length = 0
 
 
-class _Task:
+class Task:
     """One search: what is asked for, and what has been found out so far."""
 
     def __init__(
@@ -225,7 +227,7 @@ class _Task:
         self.bound = math.inf  # of the objective, over all labels that reached the array
         self.tried, self.reached = 0, 0
 
-    def best(self, sizes: list[tuple[int, ...]], found: _Best | None = None) -> _Best | None:
+    def best(self, sizes: list[tuple[int, ...]], found: Best | None = None) -> Best | None:
         """Return the best nest of all paddings and ways to keep tensors, or `found` if better."""
         for coarse in (True, False):
             self.bound = math.inf
@@ -234,7 +236,7 @@ class _Task:
                     found = self.improve(found, padded, keep, coarse)
         return found
 
-    def proven(self, best: _Best) -> float:
+    def proven(self, best: Best) -> float:
         """Return what no nest can be below.
 
         Labels do not know sliding windows, and charge too much where the rules do: then only what
@@ -274,12 +276,12 @@ class _Task:
             yield np.array(combination, np.bool_)
 
     def improve(
-        self, best: _Best | None, padded: tuple[int, ...], keep: Bools, coarse: bool
-    ) -> _Best | None:
+        self, best: Best | None, padded: tuple[int, ...], keep: Bools, coarse: bool
+    ) -> Best | None:
         """Return the best nest of a way to keep tensors, or the known one if that is better."""
         problem, nodes = self.problem.arrays, len(self.hierarchy.nodes)
         states = space(self.problem, self.hierarchy, padded, coarse)
-        trail = _Trail(int(states.number.prod()))
+        trail = Trail(int(states.number.prod()))
         by_tensor, rest = least_pj(problem, self.priced, keep, self.rules.drain_reads)
         start = int(((states.number - 1) * states.stride).sum())
         labels = first_label(start, keep.shape[1], nodes, self.timed)
@@ -304,7 +306,7 @@ class _Task:
 
     def grown(
         self, labels: Labels, states: Space, node: int, limits: list[Limits], bounds: Bounds,
-        inner: Bools, trail: _Trail,
+        inner: Bools, trail: Trail,
     ) -> Labels:  # fmt: skip
         """Return all labels with all loops of one node added, in every order worth trying."""
         problem = self.problem.arrays
@@ -335,7 +337,7 @@ class _Task:
             made = Labels(made.state[enough], made.value[enough], made.trail[enough])
         return made
 
-    def bounds(self, best: _Best | None, rest_pj: float, node: int) -> Bounds:
+    def bounds(self, best: Best | None, rest_pj: float, node: int) -> Bounds:
         """Return what labels may cost from level `node` on, to beat the best known."""
         units = math.prod(int(size) for size in self.arrays.size[node:])
         most_pj = most_cycles = most_product = math.inf
@@ -396,17 +398,14 @@ class _Task:
                 return extent
         return 1
 
-    def finish(
-        self, best: _Best | None, labels: Labels, trail: _Trail, keep: Bools
-    ) -> _Best | None:
+    def finish(self, best: Best | None, labels: Labels, trail: Trail, keep: Bools) -> Best | None:
         """Evaluate what is left by the rules asked for, best first."""
         lower = self.lower(labels)
         self.bound = min(self.bound, float(lower.min()))
         for i in np.argsort(lower, kind="stable")[:_EVALUATED]:
             if best is not None and lower[i] > best.value * (1.0 + 1e-9):
                 break
-            nest = _nest(self.problem, self.hierarchy, trail, int(labels.trail[i]), keep)
-            found = self.evaluated(nest)
+            found = self.evaluated(self.nest(trail, int(labels.trail[i]), keep))
             if best is None or (found.value, found.tie) < (best.value, best.tie):
                 best = found
         return best
@@ -424,7 +423,7 @@ class _Task:
         cycles = np.maximum(working, ports.max(axis=1)) / self.hierarchy.frequency_hz
         return cycles if self.objective == "latency" else np.asarray(cycles * energy)
 
-    def evaluated(self, nest: Nest) -> _Best:
+    def evaluated(self, nest: Nest) -> Best:
         """Return a nest with its figures by the full rules."""
         figures = evaluate(self.problem, self.hierarchy, nest, self.rules)
         value = {
@@ -432,19 +431,19 @@ class _Task:
             "edp": figures.latency_s * figures.energy_pj, "traffic": figures.moved_bits,
         }[self.objective]  # fmt: skip
         tie = figures.energy_pj if self.timed else figures.latency_s
-        return _Best(value, tie, nest, figures)
+        return Best(value, tie, nest, figures)
 
-
-def _nest(problem: Problem, hierarchy: Hierarchy, trail: _Trail, last: int, keep: Bools) -> Nest:
-    """Return the nest whose innermost loop stands at a place of the trail."""
-    loops: list[list[Loop]] = [[] for _ in hierarchy.nodes]
-    while last >= 0:
-        outside, place, factor = (int(x) for x in trail.loops[last])
-        node, d = divmod(place, len(problem.dims))
-        loops[node].insert(0, Loop(problem.dims[d], factor))
-        last = outside
-    names = [tensor.name for tensor in problem.tensors]
-    keeps = tuple(
-        frozenset(name for name, held in zip(names, row, strict=True) if held) for row in keep
-    )
-    return Nest(tuple(tuple(level) for level in loops), keeps)
+    def nest(self, trail: Trail, last: int, keep: Bools) -> Nest:
+        """Return the nest whose innermost loop stands at a place of the trail."""
+        dims = self.problem.dims
+        loops: list[list[Loop]] = [[] for _ in self.hierarchy.nodes]
+        while last >= 0:
+            outside, place, factor = (int(x) for x in trail.loops[last])
+            node, d = divmod(place, len(dims))
+            loops[node].insert(0, Loop(dims[d], factor))
+            last = outside
+        names = [tensor.name for tensor in self.problem.tensors]
+        keeps = tuple(
+            frozenset(name for name, held in zip(names, row, strict=True) if held) for row in keep
+        )
+        return Nest(tuple(tuple(level) for level in loops), keeps)

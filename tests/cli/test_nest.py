@@ -39,3 +39,13 @@ def test_what_there_is_not_is_named(accelsim: Command) -> None:
     assert "nosuch" in refused.err
     refused = accelsim("nest", "64x64x64", "null")
     assert "no unit of kind spatial" in refused.err
+
+
+def test_a_front_goes_from_the_fastest_to_the_thriftiest(accelsim: Command) -> None:
+    front = accelsim("nest", "1x512x512", "tpuv4i-accelforge", "--front", "--json").data["front"]
+    latencies = [one["latency_s"] for one in front]
+    energies = [one["energy_pj"] for one in front]
+    assert latencies == sorted(latencies)
+    assert energies == sorted(energies, reverse=True)
+    refused = accelsim("nest", "resnet18", "nvdla-large", *INT8, "--front")
+    assert "a front is of one operator" in refused.err

@@ -15,7 +15,7 @@ ALL = frozenset({"input", "weight", "output"})
 SEEDS = range(12)
 
 
-def _small_problem(random: np.random.Generator) -> Problem:
+def small_problem(random: np.random.Generator) -> Problem:
     if random.random() < 0.5:
         m, n, k = random.choice([2, 3, 4], 3)
         return _squeezed(matmul(int(m), int(n), int(k), bits=(8, 8, 16)))
@@ -35,7 +35,7 @@ def _squeezed(problem: Problem) -> Problem:
     return Problem(tuple(used), tuple(problem.size(dim) for dim in used), tuple(tensors))
 
 
-def _small_hierarchy(random: np.random.Generator) -> Hierarchy:
+def small_hierarchy(random: np.random.Generator) -> Hierarchy:
     def energy() -> float:
         return float(random.choice([0.1, 0.5, 2.0]))
 
@@ -63,7 +63,7 @@ def _small_hierarchy(random: np.random.Generator) -> Hierarchy:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_optimum_is_that_of_brute_force(seed: int, rules: str) -> None:
     random = np.random.default_rng(seed)
-    problem, hierarchy = _small_problem(random), _small_hierarchy(random)
+    problem, hierarchy = small_problem(random), small_hierarchy(random)
     every = best_figures(problem, hierarchy, ACCOUNTINGS[rules])
     legal = every[every[:, 3] == 0]
     if not len(legal):
