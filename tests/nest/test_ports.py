@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from accelsim.arch.ported import PortedArraySpec
 from accelsim.errors import MappingError
 from accelsim.nest import Problem, TensorAccess, convolution, matmul
-from accelsim.nest._port_pack import mirrors, unrolled
-from accelsim.nest._port_stalls import cover
+from accelsim.nest.ports._pack import mirrors, unrolled
+from accelsim.nest.ports._stalls import cover
 from accelsim.nest.nest import Loop
 from accelsim.nest.ports import (
     Hiding,

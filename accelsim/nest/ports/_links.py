@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from accelsim.jit import kernel
-from accelsim.nest._port_arrays import (
+from accelsim.nest.ports._arrays import (
     ALLOWED,
     BITS,
     CYCLES,

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from accelsim.errors import MappingError, nearest
-from accelsim.nest._port_arrays import Ints
-from accelsim.nest._port_links import fill_sizes, last_sum
-from accelsim.nest._port_pack import PortedTask
-from accelsim.nest._port_types import PortedMemory
 from accelsim.nest.nest import Loop
+from accelsim.nest.ports._arrays import Ints
+from accelsim.nest.ports._links import fill_sizes, last_sum
+from accelsim.nest.ports._pack import PortedTask
+from accelsim.nest.ports._types import PortedMemory
 
 __all__ = ["check_cover", "check_room", "cut_table", "misfit"]
 

@@ -12,7 +12,7 @@ References
 from __future__ import annotations
 
 from accelsim.jit import kernel
-from accelsim.nest._port_arrays import (
+from accelsim.nest.ports._arrays import (
     ALLOWED,
     BITS,
     CYCLES,
@@ -31,7 +31,7 @@ from accelsim.nest._port_arrays import (
     PortArrays,
     Scratch,
 )
-from accelsim.nest._port_links import allocate, double, fill_links, fill_times, last_sum, settle
+from accelsim.nest.ports._links import allocate, double, fill_links, fill_times, last_sum, settle
 
 __all__ = [
     "COSTS", "DRAIN", "ENERGY", "IDEAL", "OFFLOAD", "ONLOAD", "STALL", "cover", "price",

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from accelsim.errors import MappingError, nearest
-from accelsim.nest._port_arrays import (
+from accelsim.nest.ports._arrays import (
     FREE,
     HALF,
     KINDS,
@@ -21,8 +21,8 @@ from accelsim.nest._port_arrays import (
     Ints,
     PortArrays,
 )
-from accelsim.nest._port_links import distinct
-from accelsim.nest._port_types import HIDING, LINKS, Hiding, PortedArray, PortedMemory
+from accelsim.nest.ports._links import distinct
+from accelsim.nest.ports._types import HIDING, LINKS, Hiding, PortedArray, PortedMemory
 from accelsim.nest.problem import Problem
 
 __all__ = ["PortedTask", "Unrolled", "mirrors", "pack", "unrolled"]

@@ -27,13 +27,13 @@ from typing import Final, Literal
 import numpy as np
 
 from accelsim.errors import MappingError, nearest
-from accelsim.nest._port_arrays import Floats, Ints
-from accelsim.nest._port_checks import check_cover, check_room, cut_table, misfit
-from accelsim.nest._port_pack import PortedTask, mirrors
-from accelsim.nest._port_search import best_order, price_order
-from accelsim.nest._port_stalls import COSTS, DRAIN, ENERGY, IDEAL, OFFLOAD, ONLOAD, STALL
-from accelsim.nest._port_types import Hiding, Link, Port, PortedArray, PortedMemory
 from accelsim.nest.nest import Loop
+from accelsim.nest.ports._arrays import Floats, Ints
+from accelsim.nest.ports._checks import check_cover, check_room, cut_table, misfit
+from accelsim.nest.ports._pack import PortedTask, mirrors
+from accelsim.nest.ports._search import best_order, price_order
+from accelsim.nest.ports._stalls import COSTS, DRAIN, ENERGY, IDEAL, OFFLOAD, ONLOAD, STALL
+from accelsim.nest.ports._types import Hiding, Link, Port, PortedArray, PortedMemory
 
 __all__ = [
     "FoundOrder", "Hiding", "Link", "Objective", "Port", "PortFigures", "PortedArray",

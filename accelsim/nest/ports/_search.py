@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from accelsim.jit import kernel
-from accelsim.nest._port_arrays import Floats, Ints, PortArrays, Scratch, scratch
-from accelsim.nest._port_links import fill_sizes, last_sum
-from accelsim.nest._port_stalls import ENERGY, price, price_cut
+from accelsim.nest.ports._arrays import Floats, Ints, PortArrays, Scratch, scratch
+from accelsim.nest.ports._links import fill_sizes, last_sum
+from accelsim.nest.ports._stalls import ENERGY, price, price_cut
 
 __all__ = ["best_order", "price_order"]
 
