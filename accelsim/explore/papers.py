@@ -1,4 +1,4 @@
-"""Describes what a paper publishes, and how each of its figures follows from rows of sweeps.
+"""Describes what a paper publishes, and how each figure follows from rows of sweeps and studies.
 
 A paper is a YAML file in a folder ``components`` beside the sweeps that it uses; everything wrong
 in it is found, with file and line, before a point is evaluated.
@@ -16,9 +16,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from accelsim.config import Spec, library, load_spec
 from accelsim.errors import AccelsimError, UnknownNameError, nearest
 from accelsim.explore.axes import line_error, refuse, unknown_key
-from accelsim.explore.cascades import CascadeStudy, load_study, study_axes
 from accelsim.explore.metrics import METRICS
 from accelsim.explore.space import boxes
+from accelsim.explore.studies import StudySpec, load_study, study_axes, study_metrics
 from accelsim.explore.sweep import SweepSpec, load_sweep
 
 __all__ = [
@@ -30,11 +30,10 @@ BUSY: Final = "busy."
 """Prefix of metrics that are the part of the time that a resource is busy: ``busy.array``."""
 
 EXTRAS: Final = (
-    "ttft_s", "tpot_s", "memory_bytes", "batch", "decode_tokens_per_s", "dram_bytes",
+    "ttft_s", "tpot_s", "memory_bytes", "batch", "decode_tokens_per_s",
 )  # fmt: skip
 """Results beside the metrics of every sweep that a figure may use; decoded tokens per second are
-the batch over the mean time per output token of whole generations, ``dram_bytes`` only cascades
-have."""
+the batch over the mean time per output token of whole generations.  Studies have further ones."""
 
 LARGEST: Final = "largest"
 """In place of a batch: the largest that the memory holds, of those that the sweep tries."""
@@ -108,7 +107,8 @@ class Figure(Spec):
     source: str
     """Where in the paper: section, figure, table, page."""
     metric: str
-    """Metric of a row, ``batch``, or ``busy.RESOURCE``: the part of the time that it is busy."""
+    """Metric of a row, of a sweep or of a study of some kind; ``batch``; or ``busy.RESOURCE``, the
+    part of the time that it is busy."""
     of: Selection
     """Axes -> values of the rows that are meant; ``batch: largest`` takes the largest feasible.
     A list of such mappings takes the rows of all, as where a policy is used from some batch on."""
@@ -125,18 +125,16 @@ class Figure(Spec):
     """Axis of a ``crossing``, ``slope`` or ``intercept``."""
     saving: bool = False
     """The figure is one minus the ratio: what is saved."""
-    tier: Literal["exact", "calibrated", "shape"]
-    """What to expect: the paper's own model, a model calibrated elsewhere, or the order only."""
+    tier: Literal["exact", "calibrated", "shape", "beyond"]
+    """What to expect: the paper's own model, a model calibrated elsewhere, the order only, or a
+    difference, since ours counts or tries what the paper leaves out."""
     why: str
     """Why ours differs, or might."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         problem = ""
-        if self.metric not in (*METRICS, *EXTRAS) and not self.metric.startswith(BUSY):
-            hint = nearest(self.metric, (*METRICS, *EXTRAS))
-            problem = f"unknown metric `{self.metric}`; {hint}; or busy.RESOURCE"
-        elif self.over is None and self.summary in ("ratio_of_means", "crossing"):
+        if self.over is None and self.summary in ("ratio_of_means", "crossing"):
             problem = f"`{self.summary}` needs `over`"
         elif self.over is not None and self.summary in LINES:
             problem = f"`{self.summary}` is of rows, without `over`"
@@ -150,7 +148,7 @@ class Figure(Spec):
 
 
 class PaperSpec(Spec):
-    """The published figures of a paper and the sweeps that answer them."""
+    """The published figures of a paper, and the sweeps and studies that answer them."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """Short name, equal to the file's."""
@@ -162,8 +160,8 @@ class PaperSpec(Spec):
     """What is modelled and what is not, in a few sentences."""
     sweeps: tuple[str, ...] = ()
     """Names of the sweeps that are run."""
-    cascades: tuple[str, ...] = ()
-    """Studies of cascades bound to several arrays, by their paths in the folder of sweeps."""
+    studies: tuple[str, ...] = ()
+    """Studies that are evaluated, by their paths in the folder of sweeps."""
     figures: Annotated[tuple[Figure, ...], Field(min_length=1)]
     """The published figures, in the order in which they are shown."""
     not_reproduced: dict[str, str] = Field(default_factory=dict)
@@ -176,26 +174,33 @@ class PaperSpec(Spec):
 
 
 def _problems(paper: PaperSpec) -> Iterator[InitErrorDetails]:
-    """Yield names of sweeps and axes, and values of axes, that do not exist."""
+    """Yield names of sweeps, studies, metrics, axes, and values of axes, that do not exist."""
     found: list[SweepSpec] = []
-    studies: list[CascadeStudy] = []
+    studies: list[StudySpec] = []
     for i, name in enumerate(paper.sweeps):
         try:
             found.append(load_sweep(name))
         except AccelsimError as error:
             yield line_error(("sweeps", i), str(error), name)
-    for i, name in enumerate(paper.cascades):
+    for i, name in enumerate(paper.studies):
         try:
             studies.append(load_study(name))
         except AccelsimError as error:
-            yield line_error(("cascades", i), str(error), name)
-    if len(found) + len(studies) < len(paper.sweeps) + len(paper.cascades):
+            yield line_error(("studies", i), str(error), name)
+    if len(found) + len(studies) < len(paper.sweeps) + len(paper.studies):
         return
     if not found and not studies:
-        yield line_error(("sweeps",), "at least 1 of `sweeps` and `cascades` is needed", [])
+        yield line_error(("sweeps",), "at least 1 of `sweeps` and `studies` is needed", [])
         return
     known = _values(found, studies)
+    metrics = dict.fromkeys([*METRICS, *EXTRAS] if found else ())
+    metrics |= dict.fromkeys(metric for study in studies for metric in study_metrics(study))
     for i, figure in enumerate(paper.figures):
+        families = tuple(metric for metric in (*metrics, BUSY) if metric.endswith("."))
+        if figure.metric not in metrics and not figure.metric.startswith(families):
+            hint = f"{nearest(figure.metric, metrics)}; or busy.RESOURCE"
+            text = f"unknown metric `{figure.metric}`; {hint}"
+            yield line_error(("figures", i, "metric"), text, figure.metric)
         if figure.summary in ("crossing", *LINES) and figure.along not in known:
             yield line_error(("figures", i, "along"), f"no sweep has the axis `{figure.along}`")
         for side in ("of", "over"):
@@ -203,11 +208,10 @@ def _problems(paper: PaperSpec) -> Iterator[InitErrorDetails]:
                 yield from _unknown(("figures", i, side), part, known)
 
 
-def _values(sweeps: list[SweepSpec], studies: list[CascadeStudy]) -> dict[str, set[Any]]:
+def _values(sweeps: list[SweepSpec], studies: list[StudySpec]) -> dict[str, set[Any]]:
     """Return every axis of the sweeps and studies, and all values that it takes."""
     known: dict[str, set[Any]] = {"sweep": {one.name for one in sweeps}}
     for study in studies:
-        known["sweep"].add(study.name)
         for axis, names in study_axes(study).items():
             known.setdefault(axis, set()).update(names)
     for sweep in sweeps:

@@ -1,4 +1,4 @@
-"""Runs a paper's sweeps and computes its published figures from their rows.
+"""Runs a paper's sweeps and studies and computes its published figures from their rows.
 
 Rows are kept as those of any sweep, so that a stopped reproduction goes on where it was.
 """
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from accelsim.explore.axes import MAIN_AXES
-from accelsim.explore.cascades import load_study, study_rows
 from accelsim.explore.frames import to_frame
 from accelsim.explore.papers import BUSY, LARGEST, LINES, Figure, PaperSpec, Selection
 from accelsim.explore.runner import keys, run
 from accelsim.explore.store import Store
+from accelsim.explore.studies import load_study, study_rows
 from accelsim.explore.sweep import SweepSpec, load_sweep
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Reproduction:
     answers : tuple of Answer
         In the order of the paper's figures.
     counts : Counter
-        Status -> points of the sweeps.
+        Status -> points of the sweeps and studies.
     reasons : Counter
         Text -> points without a result for that reason.
     wall_s : float
@@ -91,7 +91,7 @@ def reproduce(
 ) -> Reproduction:  # fmt: skip
     """Run a paper's sweeps as far as they have no rows yet, and compute its figures.
 
-    Studies of cascades take less time than keeping their rows would, and are always evaluated.
+    Studies take seconds at most, and are always evaluated.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def reproduce(
         reasons.update({text: n for (_, text), n in tally.reasons.items()})
         wall_s += tally.wall_s
         frames.append(rows_of(sweep, store, busy=any(map(_needs_busy, paper.figures))))
-    for name in paper.cascades:
+    for name in paper.studies:
         started = time.perf_counter()
         frames.append(study_rows(load_study(name)))
         counts.update(frames[-1]["status"])
@@ -182,7 +182,7 @@ def answer(figure: Figure, rows: pd.DataFrame) -> Answer:
     ----------
     figure : Figure
     rows : pandas.DataFrame
-        Of the paper's sweeps, as `rows_of` gives them.
+        Of the paper's sweeps and studies, as `rows_of` and `study_rows` give them.
     """
     if figure.metric not in rows:
         return Answer(figure, None, 0, f"no row has {figure.metric}")

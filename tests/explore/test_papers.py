@@ -61,7 +61,7 @@ def test_a_good_file_is_read(library: Path) -> None:
         ("published: 2.0", "published: -1", 8, "a number above 0"),
         ("published: 2.0", "published: [3, 1]", 8, "a number above 0"),
         ("published: 2.0", "published: [1, 3]", 7, "needs `summary: range`"),
-        ("throughput_tokens_per_s", "latency", 7, "latency_s"),
+        ("throughput_tokens_per_s", "latency", 10, "latency_s"),
         ("of: {arch: small-pim}", "of: {archs: small-pim}", 11, "did you mean `arch`?"),
         ("of: {arch: small-pim}", "of: {arch: small-pin}", 11, "did you mean `small-pim`?"),
         ("of: {arch: small-pim}", "of: {batch: 3}", 11, "no point of the sweeps has batch `3`"),

@@ -21,12 +21,14 @@ __all__ = ["ROLES", "Walk", "chain", "device", "statement"]
 ROLES = frozenset({"input", "weight", "output"})
 
 
-def statement(text: str, sizes: Mapping[str, int], *, array: str = "array", bits: float = 8.0) -> Statement:
+def statement(
+    text: str, sizes: Mapping[str, int], *, array: str = "array", bits: float = 8.0
+) -> Statement:
     """Return the statement of ``C:mn A:mk B:kn``: the result first, one letter for each rank."""
     made, *operands = (word.split(":") for word in text.split())
     every = [*operands, made]
     dims = tuple(dict.fromkeys("".join(ranks for _, ranks in every)))
-    roles = ["input", "weight"][: len(operands)] + ["output"]
+    roles = [*["input", "weight"][: len(operands)], "output"]
     tensors = tuple(
         TensorAccess(name, tuple(((1, rank),) for rank in ranks), bits) for name, ranks in every
     )
@@ -107,7 +109,9 @@ class Walk:
                 self.arrive(own, t, at, tile)
         _Run(self, own, one, at, tile).go()
 
-    def arrive(self, own: Statement, t: int, at: Mapping[str, int], tile: Mapping[str, int]) -> None:
+    def arrive(
+        self, own: Statement, t: int, at: Mapping[str, int], tile: Mapping[str, int]
+    ) -> None:
         """Bring in what a resident of the outside lacks, and send away what it replaces."""
         tensor = own.accesses[t].tensor
         resident = self.held[tensor]
@@ -202,7 +206,7 @@ class _Run:
                 self.walk.seen.add(key)
         origin, _ = self.place(t, len(self.one.nest.loops), loops, point)
         last = holders[-1][1]
-        key = (self.own.name, "unit", origin)
+        key = (self.own.name, -1, origin)
         if not result or key in self.walk.seen:
             self.walk.add(last, "read", bits)
         if result:

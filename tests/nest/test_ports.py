@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 from accelsim.arch.ported import PortedArraySpec
 from accelsim.errors import MappingError
 from accelsim.nest import Problem, TensorAccess, convolution, matmul
-from accelsim.nest.ports._pack import mirrors, unrolled
-from accelsim.nest.ports._stalls import cover
 from accelsim.nest.nest import Loop
 from accelsim.nest.ports import (
     Hiding,
@@ -29,6 +27,8 @@ from accelsim.nest.ports import (
     factors,
     search_order,
 )
+from accelsim.nest.ports._pack import mirrors, unrolled
+from accelsim.nest.ports._stalls import cover
 from tests.nest.ported import (
     BROADCAST,
     EDGE,

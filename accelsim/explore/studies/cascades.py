@@ -1,30 +1,27 @@
-"""Evaluates cascades bound to several arrays over models, lengths and designs: rows for papers.
+"""Evaluates cascades bound to several arrays over models, lengths and designs.
 
-A study is a YAML file beside the papers; its rows have the axes and metrics of a sweep's, so that
-a published figure is computed from either.
+A row is one model at one length on one design; its ``mapping`` names the parts that it adds up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from accelsim.config import Count, Spec, library, load_spec
+from accelsim.config import Count, Spec
 from accelsim.errors import InfeasibleError, nearest
+from accelsim.explore.studies import Axes, Row, StudySpec
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from accelsim.mapping.cascade import CascadeCost
 
-__all__ = [
-    "CascadeStudy", "StudyCase", "StudyDesign", "load_study", "part_cost",
-    "study_axes", "study_rows",
-]  # fmt: skip
+__all__ = ["METRICS", "Study", "StudyCase", "StudyDesign", "axes", "part_cost", "rows"]
+
+METRICS: Final = ("latency_s", "energy_j", "power_w", "area_mm2", "dram_bytes", "busy.")
+"""Metrics of the rows; ``busy.ARRAY`` is the part of the time that an array works."""
 
 _PICO: Final = 1e-12
 _MM2_PER_UM2: Final = 1e-6
@@ -68,13 +65,9 @@ class StudyDesign(Spec):
     """Exceptions; all that are met apply, the later over the earlier."""
 
 
-class CascadeStudy(Spec):
+class Study(StudySpec):
     """Designs that run the same cascades at several sizes."""
 
-    name: str
-    """Short name; what a figure calls ``sweep``."""
-    source: str
-    """Where sizes and exceptions come from."""
     batch: Count
     """Sequences."""
     seq_len: Annotated[tuple[Count, ...], Field(min_length=1)]
@@ -100,20 +93,7 @@ class CascadeStudy(Spec):
         return self
 
 
-def load_study(name: str | Path) -> CascadeStudy:
-    """Return a study by its path in the folder of sweeps, without its ending.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such file, or something in it is wrong.
-    """
-    return load_spec(library.find("sweeps", name), CascadeStudy, kind="sweeps")
-
-
-def part_cost(
-    study: CascadeStudy, design: str, part: str, model: str, seq_len: int
-) -> CascadeCost:
+def part_cost(study: Study, design: str, part: str, model: str, seq_len: int) -> CascadeCost:
     """Return what one part costs at one size on one design.
 
     Raises
@@ -140,24 +120,7 @@ def part_cost(
     return evaluate_cascade(cascade, load_device(one.device, one.device_change), policy)
 
 
-def study_rows(study: CascadeStudy) -> pd.DataFrame:
-    """Return a row for each model, length, design and kind: axes, status, metrics, busy parts.
-
-    Parameters
-    ----------
-    study : CascadeStudy
-
-    Notes
-    -----
-    Of a row that adds up several parts, latency, energy and traffic are sums; an array is busy
-    for the mean over the time.
-    """
-    import pandas as pd
-
-    return pd.DataFrame(list(_rows(study)))
-
-
-def study_axes(study: CascadeStudy) -> dict[str, tuple[Any, ...]]:
+def axes(study: Study) -> Axes:
     """Return axis -> its values, as the rows of the study have them."""
     return {
         "model": tuple(study.models), "arch": tuple(study.designs), "mapping": tuple(study.rows),
@@ -165,20 +128,27 @@ def study_axes(study: CascadeStudy) -> dict[str, tuple[Any, ...]]:
     }  # fmt: skip
 
 
-def _rows(study: CascadeStudy) -> Iterator[dict[str, Any]]:
+def rows(study: Study) -> Iterator[Row]:
+    """Yield a row for each model, length, design and kind: axes, status, metrics, busy parts.
+
+    Notes
+    -----
+    Of a row that adds up several parts, latency, energy and traffic are sums; an array is busy
+    for the mean over the time.
+    """
     for model in study.models:
         for seq_len in study.seq_len:
             for design in study.designs:
-                axes = {
-                    "sweep": study.name, "model": model, "arch": design, "phase": "prefill",
-                    "batch": study.batch, "seq_len": seq_len,
+                place = {
+                    "model": model, "arch": design, "phase": "prefill", "batch": study.batch,
+                    "seq_len": seq_len,
                 }  # fmt: skip
-                for kind, figures in _kinds(study, design, model, seq_len):
-                    yield {**axes, "mapping": kind, "status": "done", "error": "", **figures}
+                for name, figures in _kinds(study, design, model, seq_len):
+                    yield {**place, "mapping": name, "status": "done", "error": "", **figures}
 
 
 def _kinds(
-    study: CascadeStudy, design: str, model: str, seq_len: int
+    study: Study, design: str, model: str, seq_len: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     from accelsim.mapping.cascade import load_device
 

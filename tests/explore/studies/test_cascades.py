@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from accelsim.errors import ConfigError
-from accelsim.explore.cascades import CascadeStudy, load_study, part_cost, study_axes, study_rows
 from accelsim.explore.papers import load_paper
 from accelsim.explore.published import reproduce
+from accelsim.explore.studies import load_study, study_axes, study_rows
+from accelsim.explore.studies.cascades import Study, part_cost
 
-STUDY = "papers/components/cascades/fusemax"
+STUDY = "papers/components/studies/fusemax"
 PUBLISHED = Path(__file__).parent / "fusemax_published.csv"
 LENGTHS = (1024, 4096, 16384, 65536, 262144, 1048576)
 
@@ -30,18 +31,20 @@ def published() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def study() -> CascadeStudy:
-    return load_study(STUDY)
+def study() -> Study:
+    loaded = load_study(STUDY)
+    assert isinstance(loaded, Study)
+    return loaded
 
 
 @pytest.fixture(scope="module")
-def ours(study: CascadeStudy) -> dict[tuple[str, str, str, int], dict[str, Any]]:
+def ours(study: Study) -> dict[tuple[str, str, str, int], dict[str, Any]]:
     rows: list[dict[Any, Any]] = study_rows(study).to_dict("records")
     return {(r["mapping"], r["arch"], r["model"], r["seq_len"]): r for r in rows}
 
 
 def test_every_row_is_there(
-    study: CascadeStudy, ours: dict[tuple[str, str, str, int], dict[str, Any]]
+    study: Study, ours: dict[tuple[str, str, str, int], dict[str, Any]]
 ) -> None:
     """Two kinds, five designs, four models, six lengths; axes as announced."""
     assert len(published()) == 120
@@ -91,7 +94,7 @@ def test_energies_and_their_ratios_are_within_five_percent(
     ],
 )
 def test_products_of_a_layer_follow_from_the_same_model(
-    study: CascadeStudy, model: str, latency_s: float, traffic: float, energy_pj: float
+    study: Study, model: str, latency_s: float, traffic: float, energy_pj: float
 ) -> None:
     """T5's are bound by memory, the others by the array; no scalar was set on these energies."""
     found = part_cost(study, "flat", "linears", model, 1024)
@@ -132,7 +135,7 @@ def test_a_paper_of_cascades_needs_no_sweep(tmp_path: Path) -> None:
     """Its figures come from the study's rows; a tile that does not fit is told as the reason."""
     study = tmp_path / "small.yaml"
     study.write_text(
-        "name: small\nsource: none\nbatch: 1\nseq_len: [1024]\n"
+        "kind: cascades\nname: small\nsource: none\nbatch: 1\nseq_len: [1024]\n"
         "models: {bert: {}}\nrows: {attention: [attention]}\n"
         "designs:\n"
         "  good:\n"
@@ -147,7 +150,7 @@ def test_a_paper_of_cascades_needs_no_sweep(tmp_path: Path) -> None:
     paper = tmp_path / "demo.yaml"
     figure = "source: Fig. 1\n    metric: latency_s\n    tier: exact\n    why: no reason at all\n"
     paper.write_text(
-        f"name: demo\ntitle: D\nsource: none\nabout: none\ncascades: [{study}]\nfigures:\n"
+        f"name: demo\ntitle: D\nsource: none\nabout: none\nstudies: [{study}]\nfigures:\n"
         f"  - name: one\n    published: 2\n    of: {{arch: good}}\n    {figure}"
         f"  - name: two\n    published: 2\n    of: {{arch: tiny}}\n    {figure}",
         encoding="utf-8",
@@ -172,7 +175,7 @@ def test_figures_of_studies_are_checked_as_those_of_sweeps(
 ) -> None:
     """Before anything runs."""
     text = (
-        f"name: demo\ntitle: D\nsource: none\nabout: none\ncascades: [{STUDY}]\nfigures:\n"
+        f"name: demo\ntitle: D\nsource: none\nabout: none\nstudies: [{STUDY}]\nfigures:\n"
         "  - {name: one, published: 2, source: f, metric: dram_bytes, tier: exact, why: none,\n"
         "     of: {seq_len: 1024, arch: fusemax}}\n"
     )
@@ -183,7 +186,7 @@ def test_figures_of_studies_are_checked_as_those_of_sweeps(
         load_paper(file)
 
 
-def test_all_published_rows_take_less_than_a_second(study: CascadeStudy) -> None:
+def test_all_published_rows_take_less_than_a_second(study: Study) -> None:
     """The artifact's flow takes nine hours."""
     small = study.model_copy(update={"rows": {"attention": ("attention",)}})
     study_rows(small)
@@ -191,13 +194,13 @@ def test_all_published_rows_take_less_than_a_second(study: CascadeStudy) -> None
     assert fastest < 1.0
 
 
-def _timed(study: CascadeStudy) -> float:
+def _timed(study: Study) -> float:
     started = time.process_time()
     assert len(study_rows(study)) == 120
     return time.process_time() - started
 
 
-def test_cases_apply_where_they_are_met(study: CascadeStudy) -> None:
+def test_cases_apply_where_they_are_met(study: Study) -> None:
     """The later over the earlier: XLM's tile over that of all models at the length."""
     tiles = {
         model: part_cost(study, "unfused", "attention", model, 262144).groups[0].tiling.tiles["p"]
@@ -212,7 +215,7 @@ def test_a_part_without_a_policy_is_named(tmp_path: Path) -> None:
     """With file and line, before anything runs."""
     file = tmp_path / "study.yaml"
     file.write_text(
-        "name: s\nsource: none\nbatch: 1\nseq_len: [16]\nmodels: {a: {}}\n"
+        "kind: cascades\nname: s\nsource: none\nbatch: 1\nseq_len: [16]\nmodels: {a: {}}\n"
         "rows: {all: [attenton]}\n"
         "designs: {d: {device: x, policies: {attention: y}}}\n",
         encoding="utf-8",
