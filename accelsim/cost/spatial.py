@@ -199,6 +199,8 @@ class SpatialArray(ArrayUnit):
         problem, hierarchy, nest, rules, gap = self.nest(work, setting)
         inside = evaluate(problem, hierarchy.with_free_memory(), nest, rules)
         moved = inside.accesses[0].sum(axis=1) * problem.arrays.bits / 8.0
+        # a bias comes with the weights, but is no tensor of the nest
+        beside = max(0.0, work.weight_bytes - problem.words(1) * problem.tensors[1].bits / 8.0)
         energy: dict[str, float] = {}
         for (level, _), value in inside.energy_by.items():
             energy[level] = energy.get(level, 0.0) + value
@@ -207,7 +209,7 @@ class SpatialArray(ArrayUnit):
         choice = f"{problem.macs / inside.cycles / self.units:.0%} busy"
         return Estimate(
             compute_ps=to_ps(inside.latency_s),
-            weight_traffic_bytes=round(float(moved[1])),
+            weight_traffic_bytes=math.ceil(float(moved[1]) + beside),
             input_traffic_bytes=round(float(moved[0])),
             output_traffic_bytes=round(float(moved[2])),
             tiles=max(1, int(inside.tiles)),

@@ -45,12 +45,18 @@ from accelsim.nest.hierarchy import Fanout, Hierarchy
 from accelsim.nest.nest import Loop, Nest
 from accelsim.nest.problem import Problem
 
-__all__ = ["Best", "Constraint", "Found", "Objective", "Task", "Trail", "search"]
+__all__ = [
+    "MOST_LABELS", "Best", "Constraint", "Found", "Objective", "Task", "Trail", "search",
+]  # fmt: skip
 
 Objective = Literal["latency", "energy", "edp", "traffic"]
 """What to make small: seconds, dynamic pJ, their product, bits at the outermost memory."""
 
+MOST_LABELS: Final = 8192
+"""Partial nests kept at a time, unless asked otherwise: seconds for a convolution."""
+
 _OWN: Final = ACCOUNTINGS["accelsim"]
+_THRIFT: Final = 0.1  # how much the promise of the thriftiest label gains on that of the dearest
 _EVALUATED: Final = 64  # nests of each way to keep tensors that are evaluated by the full rules
 
 Bools = NDArray[np.bool_]
@@ -120,6 +126,7 @@ def search(
     rules: Accounting = _OWN,
     constraints: Mapping[str, Constraint] | None = None,
     pad: bool = True,
+    most_labels: int = MOST_LABELS,
 ) -> Found:
     """Return the best nest, of equal ones that with the least of latency and energy.
 
@@ -134,6 +141,9 @@ def search(
         Level -> what a mapping fixes there.
     pad : bool
         Also tries sizes padded to multiples of the fan-outs (imperfect factors).
+    most_labels : int
+        Partial nests that are kept at a time, those that promise most; what is dropped counts in
+        the bound, so that the gap says what it may have cost.
 
     Raises
     ------
@@ -154,11 +164,11 @@ def search(
     >>> found.gap, round(found.figures.energy_pj)
     (0.0, 368640)
     """
-    task = Task(problem, hierarchy, objective, rules, dict(constraints or {}))
+    task = Task(problem, hierarchy, objective, rules, dict(constraints or {}), most_labels)
     sizes = list(paddings(problem, hierarchy)) if pad else [problem.sizes]
     start = None
     if objective == "latency":  # the nest of least energy is soon found, and often the fastest
-        first = Task(problem, hierarchy, "energy", rules, task.constraints)
+        first = Task(problem, hierarchy, "energy", rules, task.constraints, most_labels)
         thrifty = first.best(sizes)
         task.tried = first.tried
         start = None if thrifty is None else task.evaluated(thrifty.nest)
@@ -212,9 +222,10 @@ class Task:
 
     def __init__(
         self, problem: Problem, hierarchy: Hierarchy, objective: Objective, rules: Accounting,
-        constraints: dict[str, Constraint],
+        constraints: dict[str, Constraint], most_labels: int = MOST_LABELS,
     ) -> None:  # fmt: skip
         self.problem, self.hierarchy = problem, hierarchy
+        self.most_labels = most_labels
         self.objective, self.rules, self.constraints = objective, rules, constraints
         names = [node.name for node in hierarchy.nodes]
         for level in constraints:
@@ -323,6 +334,7 @@ class Task:
                     trail.head, trail.loops, trail.length,
                 )  # fmt: skip
                 self.tried += tried
+                part = self.kept(part, bounds)
             made = (
                 part
                 if made is None
@@ -336,6 +348,19 @@ class Task:
             enough = made.value[:, HERE] >= used
             made = Labels(made.state[enough], made.value[enough], made.trail[enough])
         return made
+
+    def kept(self, labels: Labels, bounds: Bounds) -> Labels:
+        """Return the labels that promise most, if there are too many; the bound knows of all."""
+        if len(labels.state) <= self.most_labels:
+            return labels
+        promised = self.promised(labels, bounds.rest_pj, bounds.steps)
+        # many promise the same time: of those, the thriftier ones have more left to trade
+        energy = labels.value[:, ENERGY]
+        rank = promised * (1.0 + _THRIFT * energy / max(energy.max(), 1e-30))
+        order = np.argpartition(rank, self.most_labels)
+        stay, go = order[: self.most_labels], order[self.most_labels :]
+        self.bound = min(self.bound, float(promised[go].min()))
+        return Labels(labels.state[stay], labels.value[stay], labels.trail[stay])
 
     def bounds(self, best: Best | None, rest_pj: float, node: int) -> Bounds:
         """Return what labels may cost from level `node` on, to beat the best known."""
@@ -412,14 +437,19 @@ class Task:
 
     def lower(self, labels: Labels) -> NDArray[np.float64]:
         """Return what each complete label costs at least, of the objective."""
-        energy = labels.value[:, ENERGY] + self.problem.macs * self.priced.mac_pj
+        macs = self.problem.macs
+        return self.promised(labels, macs * self.priced.mac_pj, macs / self.arrays.mac_rate)
+
+    def promised(self, labels: Labels, rest_pj: float, steps: float) -> NDArray[np.float64]:
+        """Return what each label costs at least, if the rest costs as little as may be."""
+        energy = labels.value[:, ENERGY] + rest_pj
         if not self.timed:
             return energy
         tensors, nodes = len(self.problem.tensors), len(self.hierarchy.nodes)
         timed = labels.value[:, FIXED + 2 * tensors :]
         busy = timed[:, TIMED + nodes :].reshape(len(timed), 2, nodes)
         ports = np.where(self.arrays.shared_port, busy.sum(axis=1), busy.max(axis=1))
-        working = self.problem.macs / labels.value[:, USED] / self.arrays.mac_rate + timed[:, 0]
+        working = steps / labels.value[:, USED] + timed[:, 0]
         cycles = np.maximum(working, ports.max(axis=1)) / self.hierarchy.frequency_hz
         return cycles if self.objective == "latency" else np.asarray(cycles * energy)
 

@@ -15,7 +15,7 @@ INT8 = {"dtypes.weight": "int8", "dtypes.activation": "int8"}
 
 def test_equal_layers_are_searched_once_and_counted_as_often_as_they_run() -> None:
     built = build_workload(load_model("resnet18", INT8), forward(1))
-    found = map_workload(built, arch.load("nvdla-large"), mapping.load("nests-fastest"))
+    found = map_workload(built, arch.load("nvdla-large"), mapping.load("nests-nvdla"))
     assert sum(nest.times for nest in found.nests) == 21
     assert len(found.nests) == 12
     assert found.macs == totals(built).macs
