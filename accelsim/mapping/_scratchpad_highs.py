@@ -13,8 +13,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.errors import MissingExtraError
-
 __all__ = ["Program", "Solution"]
 
 _OPTIMAL, _LIMIT, _INFEASIBLE = 0, 1, 2  # status of scipy.optimize.milp
@@ -71,18 +69,9 @@ class Program:
         self._high.append(high)
 
     def solve(self, time_limit_s: float) -> Solution:
-        """Solve to optimality, or until the time is over.
-
-        Raises
-        ------
-        MissingExtraError
-            Without scipy.
-        """
-        try:
-            optimize: Any = import_module("scipy.optimize")
-            sparse: Any = import_module("scipy.sparse")
-        except ImportError:
-            raise MissingExtraError("scipy", "dev", "exact scratchpad allocation") from None
+        """Solve to optimality, or until the time is over."""
+        optimize: Any = import_module("scipy.optimize")  # half a second that only this needs
+        sparse: Any = import_module("scipy.sparse")
         shape = (len(self._low), len(self.costs))
         # Entries of equal place are added up, as rows may name a column twice.
         matrix = sparse.csc_array((self._factors, (self._rows, self._columns)), shape=shape)
