@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from accelsim import evaluate
+from accelsim.config import library
 from accelsim.cost import NestPolicy, Setting, Work
 from accelsim.cost.spatial import SpatialArray
 from accelsim.cost.sram import Sram
@@ -145,7 +146,7 @@ def test_levels_that_are_no_hierarchy_are_refused(levels: list[Any], says: str) 
 
 
 def test_a_wrong_file_is_refused_with_its_line(tmp_path: Path) -> None:
-    text = Path("arch/spatial/snowcat.yaml").read_text(encoding="utf-8")
+    text = library.find("arch", "snowcat").read_text(encoding="utf-8")
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(text.replace("name: snowcat", "name: wrong").replace("keep:", "kept:"))
     with pytest.raises(ConfigError) as raised:
