@@ -16,14 +16,14 @@ from statistics import median
 from time import process_time
 
 from accelsim import arch, mapping
-from accelsim.cost import Setting, Work
-from accelsim.cost.spatial import SpatialArray
+from accelsim.cost import Work
+from accelsim.mapping.nests import MappedNest, map_product
 from accelsim.nest import Hierarchy, Problem, accounting, evaluate_many
 from accelsim.nest.evaluate import Batch, pack
 from accelsim.nest.search import Found, Objective, search
 from benchmarks.timing import Timing
 
-__all__ = ["Row", "run"]
+__all__ = ["Row", "product", "run"]
 
 DEVICE = "tpuv4i-accelforge"
 NESTS = 50_000
@@ -64,24 +64,17 @@ def cpu(function: Callable[[], object], repeats: int) -> Timing:
     return Timing(median(spent), min(spent), max(spent), repeats)
 
 
-def device(size: tuple[int, int, int]) -> tuple[Problem, Hierarchy]:
-    """Return a product of int8 and the array that it runs on."""
-    architecture = arch.load(DEVICE)
-    array = next(u for u in architecture.device.units.values() if isinstance(u, SpatialArray))
-    memories = architecture.device.memories
-    setting = Setting(
-        memories[array.memory], memories[array.buffer] if array.buffer else None,
-        architecture.technology_nm, nests=mapping.load("nests-fastest").nests,
-    )  # fmt: skip
+def product(design: str, size: tuple[int, int, int]) -> MappedNest:
+    """Return a product of int8 on a design of the library, with its fastest nest."""
     m, n, k = size
     work = Work("matmul", dtype="int8", m=m, n=n, k=k, bits_a=8, bits_b=8, bits_c=8)
-    problem, hierarchy, *_ = array.nest(work, setting)
-    return problem, hierarchy
+    return map_product(work, arch.load(design), mapping.load("nests-fastest"))
 
 
 def run(repeats: int = 7) -> list[Row]:
     """Return all figures."""
-    problem, hierarchy = device((4096, 4096, 4096))
+    mapped = product(DEVICE, (4096, 4096, 4096))
+    problem, hierarchy = mapped.problem, mapped.hierarchy
     found = search(problem, hierarchy, "energy", rules=RULES)
     one = pack(problem, [found.nest])
     many = Batch(*(column.repeat(NESTS, axis=0) for column in (one.factor, one.order, one.keep)))

@@ -16,9 +16,6 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim import arch, mapping
-from accelsim.cost import Setting, Work
-from accelsim.cost.spatial import SpatialArray
 from accelsim.engine import simulate
 from accelsim.lower.nest_tasks import (
     CHUNKS,
@@ -29,7 +26,7 @@ from accelsim.lower.nest_tasks import (
     lower_nest,
 )
 from accelsim.nest import evaluate
-from accelsim.nest.search import search
+from benchmarks.bench_nest import product
 from benchmarks.timing import Timing, measure
 from tests.lower.nest_cases import Case, quiet_cases, random_case
 
@@ -110,17 +107,8 @@ def _runs(case: Case, took: float) -> Iterator[float]:
 
 def fastest(design: str, size: tuple[int, int, int]) -> Case:
     """Return a product of int8 on a design of the library, with its fastest nest."""
-    architecture = arch.load(design)
-    array = next(u for u in architecture.device.units.values() if isinstance(u, SpatialArray))
-    memories = architecture.device.memories
-    setting = Setting(
-        memories[array.memory], memories[array.buffer] if array.buffer else None,
-        architecture.technology_nm, nests=mapping.load("nests-fastest").nests,
-    )  # fmt: skip
-    m, n, k = size
-    work = Work("matmul", dtype="int8", m=m, n=n, k=k, bits_a=8, bits_b=8, bits_c=8)
-    problem, hierarchy, *_ = array.nest(work, setting)
-    return problem, hierarchy, search(problem, hierarchy, "latency").nest
+    mapped = product(design, size)
+    return mapped.problem, mapped.hierarchy, mapped.nest
 
 
 def designs() -> Iterator[tuple[str, str, Contention]]:

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from accelsim.config import Hertz, Picojoules, Positive
 from accelsim.cost._array_formats import Bricks, holds, is_integer
 from accelsim.cost._array_sparsity import Skipping
-from accelsim.cost._component import Unit
+from accelsim.cost._component import Unit, Work
 from accelsim.cost._technology import format_bits, mac_energy_pj, mac_formats
 from accelsim.errors import nearest
 
@@ -29,6 +29,8 @@ class ArrayUnit(Unit):
     says what a whole unit is and costs, the bricks what it is for the widths of the operands.
     """
 
+    kind: str
+    """Which sort of array; a literal in each."""
     frequency_hz: Hertz
     """Clock of the array."""
     formats: dict[str, Positive]
@@ -94,6 +96,24 @@ class ArrayUnit(Unit):
             best = min(holding)[-1] if holding else None
             self._memo[dtype] = None if best is None else (best, rates[best])
         return self._memo[dtype]
+
+    def refusal(self, work: Work) -> str:
+        """Return why the array cannot run `work`; empty where it can."""
+        if work.kind not in ("matmul", "conv"):
+            return f"{self.kind} arrays run matmul and conv only, not {work.kind}"
+        if self.format_of(work.dtype) is None:
+            return f"no format holds {work.dtype}; the array has {', '.join(self.formats)}"
+        return ""
+
+    def use_of_zeros(self, work: Work) -> tuple[float, float]:
+        """Return by how much the zeros of operands raise the rate, and the part that takes energy.
+
+        Both 1 where the array skips none.
+        """
+        if self.skipping is None:
+            return 1.0, 1.0
+        zeros = (work.density_a, work.density_b, work.pattern_b)
+        return self.skipping.speedup(*zeros, k=work.k), self.skipping.energised(*zeros)
 
     def mac_energy_pj(self, fmt: str, technology_nm: float) -> float:
         """Return the energy of one MAC: published where given, else of the technology table."""

@@ -55,6 +55,3 @@ class NestPolicy(Spec):
                 {"name": name, "hint": nearest(name, ACCOUNTINGS)},
             )
         return name
-
-    def __hash__(self) -> int:
-        return hash(self.model_dump_json())

@@ -14,7 +14,6 @@ from pydantic import model_validator
 
 from accelsim.config import Count, Picojoules, Watts
 from accelsim.cost._array_formats import is_integer
-from accelsim.cost._array_sparsity import Skipping
 from accelsim.cost._array_unit import ArrayUnit
 from accelsim.cost._component import (
     PICOSECONDS_PER_SECOND,
@@ -56,8 +55,6 @@ from accelsim.nest.memo import found_nest
 from accelsim.nest.search import Constraint
 
 __all__ = ["COMPONENT", "SpatialArray"]
-
-_DENSE: Final = Skipping()
 
 
 class SpatialArray(ArrayUnit):
@@ -119,14 +116,6 @@ class SpatialArray(ArrayUnit):
         """Return the multiply-accumulates per second of all units."""
         return self.units * self.formats[fmt] * self.frequency_hz
 
-    def refusal(self, work: Work) -> str:
-        """Return why the array cannot run `work`; empty where it can."""
-        if work.kind not in ("matmul", "conv"):
-            return f"spatial arrays run matmul and conv only, not {work.kind}"
-        if self.format_of(work.dtype) is None:
-            return f"no format holds {work.dtype}; the array has {', '.join(self.formats)}"
-        return ""
-
     def hierarchy(self, work: Work, setting: Setting) -> Hierarchy:
         """Return the levels as the loop-nest model reads them, for one operator.
 
@@ -142,13 +131,12 @@ class SpatialArray(ArrayUnit):
             raise ConfigError(self.refusal(work))
         fmt, rate = found
         problem = problem_of(work, self.partial_bits)
-        skipping = self.skipping or _DENSE
-        zeros = (work.density_a, work.density_b, work.pattern_b)
-        rate *= skipping.speedup(*zeros, k=work.k)
+        faster, energised = self.use_of_zeros(work)
+        rate *= faster
         if self.bricks is not None and is_integer(work.dtype):
             rate /= self.bricks.cycles(work.bits_a, work.bits_b)
         node_nm = self.technology_nm or setting.technology_nm
-        energy = self._product_energy_pj(work, fmt, node_nm) * skipping.energised(*zeros)
+        energy = self._product_energy_pj(work, fmt, node_nm) * energised
         # memories are told apart by identity, and kept so that it stays theirs
         key = (problem.dims, id(setting.memory), id(setting.buffer), rate, energy, node_nm)
         if key not in self._hierarchies:

@@ -11,7 +11,6 @@ from typing import Final, Literal
 
 from accelsim.config import Count, Watts
 from accelsim.cost._array_formats import Outliers, is_integer
-from accelsim.cost._array_sparsity import Skipping
 from accelsim.cost._array_unit import ArrayUnit
 from accelsim.cost._component import PICOSECONDS_PER_SECOND, Estimate, Setting, Work, to_ps
 from accelsim.cost._systolic import DATAFLOWS, accesses, plan, products_along
@@ -28,7 +27,6 @@ from accelsim.errors import ConfigError, UnknownNameError
 __all__ = ["COMPONENT", "SystolicArray"]
 
 _UM2_PER_MM2: Final = 1e6
-_DENSE: Final = Skipping()
 _CODE: Final = {"auto": -1, **{name: code for code, name in enumerate(DATAFLOWS)}}
 
 
@@ -109,15 +107,6 @@ class SystolicArray(ArrayUnit):
         rows, columns, products = self.bricks.shape(bits_a, bits_b)
         return self.rows * rows, self.columns * columns, rate * products
 
-    def refusal(self, work: Work) -> str:
-        """Return why the array cannot run `work`; empty where it can."""
-        # A convolution is lowered to columns on its way into the array.
-        if work.kind not in ("matmul", "conv"):
-            return f"systolic arrays run matmul and conv only, not {work.kind}"
-        if self.format_of(work.dtype) is None:
-            return f"no format holds {work.dtype}; the array has {', '.join(self.formats)}"
-        return ""
-
     def estimate(self, work: Work, setting: Setting) -> Estimate:
         """Return cycles, memory traffic and energy of a matrix product."""
         found = self.format_of(work.dtype)
@@ -125,9 +114,8 @@ class SystolicArray(ArrayUnit):
             raise ConfigError(self.refusal(work))
         fmt, rate = found
         rows, columns, rate = self._shape(work.dtype, rate, work.bits_a, work.bits_b)
-        skipping = self.skipping or _DENSE
-        zeros = (work.density_a, work.density_b, work.pattern_b)
-        rate *= skipping.speedup(*zeros, k=work.k)
+        faster, energised = self.use_of_zeros(work)
+        rate *= faster
         buffer = setting.buffer
         inputs, weights = self._stored(work)
         dataflow, cycles, accessed, fa, fb, fc, tm, tn, tk, tiles = plan(
@@ -143,13 +131,13 @@ class SystolicArray(ArrayUnit):
         traffic = (fb * weights, fa * inputs, fc * work.output_bytes)
         node = self.technology_nm or setting.technology_nm
         first = self.loads == "first_pass" and name == "is" and work.weight_bytes > 0
-        made = macs * skipping.energised(*zeros)
+        made = macs * energised
         energy = {"mac": made * self._product_energy_pj(work, fmt, node)}
         if not self.mac_has_registers:
             moved = _register_bytes(name, work)
             energy["register"] = macs * moved * register_energy_pj_per_byte(node)
-        if skipping.select_energy_pj:
-            energy["select"] = made * skipping.select_energy_pj
+        if self.skipping is not None and self.skipping.select_energy_pj:
+            energy["select"] = made * self.skipping.select_energy_pj
         if buffer is not None:
             energy["buffer"] = buffer.energy_pj(int(accessed) + sum(traffic))
         if self.outliers is not None and is_integer(work.dtype):

@@ -11,7 +11,7 @@ from accelsim.arch import ArchitectureSpec
 from accelsim.cost import Setting, Work
 from accelsim.cost.spatial import SpatialArray
 from accelsim.errors import MappingError
-from accelsim.mapping.plan import Placer
+from accelsim.mapping.plan import Placer, settings_of
 from accelsim.mapping.policy import MappingSpec
 from accelsim.mapping.work import work_of
 from accelsim.nest import Accounting, Figures, Hierarchy, Nest, Problem, evaluate
@@ -138,11 +138,7 @@ def map_product(work: Work, architecture: ArchitectureSpec, mapping: MappingSpec
         If the architecture has no spatial array, or the nest does not fit.
     """
     unit = _arrays(architecture)[0]
-    array, device = architecture.device.units[unit], architecture.device
-    buffer = device.memories[array.buffer] if array.buffer else None
-    setting = Setting(
-        device.memories[array.memory], buffer, architecture.technology_nm, nests=mapping.nests
-    )
+    setting = settings_of(architecture, mapping)[unit]
     return _mapped("product", 1, unit, architecture, work, setting)
 
 

@@ -24,7 +24,7 @@ from accelsim.workload import Counts, Operator, Tensor, Workload
 from accelsim.workload.counts import counts
 from accelsim.workload.ops import expand
 
-__all__ = ["Placer", "Plan", "PlannedBlock", "Step", "plan"]
+__all__ = ["Placer", "Plan", "PlannedBlock", "Step", "plan", "settings_of"]
 
 DMA, LINK = "dma", "link"
 """Where transfers and collectives run: on the main memory's and on the link's resource."""
@@ -112,6 +112,24 @@ def plan(workload: Workload, architecture: ArchitectureSpec, mapping: MappingSpe
     return Plan(workload, architecture, mapping, tuple(placer.blocks()))
 
 
+def settings_of(architecture: ArchitectureSpec, mapping: MappingSpec) -> dict[str, Setting]:
+    """Return what surrounds each unit of a device, by the policy."""
+    device = architecture.device
+    return {
+        name: Setting(
+            device.memories[unit.memory],
+            device.memories[unit.buffer] if unit.buffer else None,
+            architecture.technology_nm,
+            mapping.dataflow,
+            mapping.double_buffer_stationary,
+            mapping.tile_buffers,
+            mapping.overlaps_units,
+            mapping.nests,
+        )
+        for name, unit in device.units.items()
+    }
+
+
 class Placer:
     """Walks the blocks in order, remembering where each tensor was left."""
 
@@ -119,21 +137,8 @@ class Placer:
         self, workload: Workload, architecture: ArchitectureSpec, mapping: MappingSpec
     ) -> None:
         self.workload, self.architecture, self.mapping = workload, architecture, mapping
-        device = architecture.device
         self.phase = workload.phase.split()[0]
-        self.settings = {
-            name: Setting(
-                device.memories[unit.memory],
-                device.memories[unit.buffer] if unit.buffer else None,
-                architecture.technology_nm,
-                mapping.dataflow,
-                mapping.double_buffer_stationary,
-                mapping.tile_buffers,
-                mapping.overlaps_units,
-                mapping.nests,
-            )
-            for name, unit in device.units.items()
-        }
+        self.settings = settings_of(architecture, mapping)
         self.spilled: dict[str, bool] = {}  # stream or tensor -> went through main memory
         self.groups = 0
 

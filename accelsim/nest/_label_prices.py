@@ -32,6 +32,17 @@ __all__ = ["arrive", "may_live", "prune"]
 
 
 @kernel
+def _read(
+    state: int, allowed: Ints, number: Ints, stride: Ints, sizes: Ints, extents: Ints,
+    clipped: Ints,
+) -> None:  # fmt: skip
+    """Write the extents that a state leaves, and what there is of each dim."""
+    for d in range(extents.shape[0]):
+        extents[d] = allowed[d, (state // stride[d]) % number[d]]
+        clipped[d] = min(extents[d], sizes[d])
+
+
+@kernel
 def _times(plain: Bools, sizes: Ints, padded: Ints, extents: Ints, clipped: Ints) -> float:
     """Return how many tiles of `extents` there are, those at an end as far as they are full.
 
@@ -64,10 +75,10 @@ def arrive(
     total = 0
     for i in range(labels.state.shape[0]):
         value = labels.value[i]
-        for d in range(dims):
-            digit = (labels.state[i] // space.stride[d]) % space.number[d]
-            extents[d] = space.extents[d, digit]
-            clipped[d] = min(extents[d], problem.sizes[d])
+        _read(
+            labels.state[i], space.extents, space.number, space.stride, problem.sizes, extents,
+            clipped,
+        )  # fmt: skip
         if node < nodes and not fits(problem, hierarchy, node, keep, clipped):
             continue
         if bounds.timed and node < nodes:
@@ -125,10 +136,10 @@ def prune(
     total = 0
     for i in range(labels.state.shape[0]):
         value = labels.value[i]
-        for d in range(dims):
-            digit = (labels.state[i] // space.stride[d]) % space.number[d]
-            extents[d] = space.extents[d, digit]
-            clipped[d] = min(extents[d], problem.sizes[d])
+        _read(
+            labels.state[i], space.extents, space.number, space.stride, problem.sizes, extents,
+            clipped,
+        )  # fmt: skip
         more = 0.0
         for t in range(tensors):
             if rest_by_tensor[t] == 0.0:

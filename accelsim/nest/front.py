@@ -47,7 +47,8 @@ def search_front(
 
     Notes
     -----
-    With rules that overlap everything the front is exact.  With accelsim's own the ends are as
+    With rules that overlap everything the front is exact, unless more partial nests stood side by
+    side than are kept (`accelsim.nest.search.MOST_LABELS`).  With accelsim's own the ends are as
     good as their searches say, and what lies between is the front of the nests that a lower bound
     of the time could not rule out.
     """

@@ -172,8 +172,7 @@ def search(
         thrifty = first.best(sizes)
         task.tried = first.tried
         start = None if thrifty is None else task.evaluated(thrifty.nest)
-        ideal_s = problem.macs / hierarchy.units / hierarchy.mac_rate / hierarchy.frequency_hz
-        if start is not None and start.value <= ideal_s * (1.0 + 1e-9):
+        if start is not None and start.value <= task.ideal_s * (1.0 + 1e-9):
             return Found(start.nest, start.figures, start.value, 0.0, task.tried)
     best = task.best(sizes, start)
     if best is None:
@@ -247,6 +246,12 @@ class Task:
                     found = self.improve(found, padded, keep, coarse)
         return found
 
+    @property
+    def ideal_s(self) -> float:
+        """Time at the peak rate of all units."""
+        device = self.hierarchy
+        return self.problem.macs / device.units / device.mac_rate / device.frequency_hz
+
     def proven(self, best: Best) -> float:
         """Return what no nest can be below.
 
@@ -260,9 +265,10 @@ class Task:
             for keep in self.keeps()
         )
         least = min(every)
-        hierarchy = self.hierarchy
-        ideal_s = self.problem.macs / hierarchy.units / hierarchy.mac_rate / hierarchy.frequency_hz
-        by = {"latency": ideal_s, "edp": ideal_s * least, "energy": least, "traffic": least}
+        by = {
+            "latency": self.ideal_s, "edp": self.ideal_s * least,
+            "energy": least, "traffic": least,
+        }  # fmt: skip
         return min(best.value, by[self.objective])
 
     def keeps(self) -> Iterator[Bools]:
