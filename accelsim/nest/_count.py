@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.jit import inlined_kernel, kernel
+from accelsim.nest._overlap import level_row, overlapped, widths
 from accelsim.nest._windows import alike, new_part
 from accelsim.nest.hierarchy import HierarchyArrays
 from accelsim.nest.problem import ProblemArrays
@@ -47,23 +48,35 @@ class Scratch(NamedTuple):
         Extents of each dim inside each node's loops, those included.
     used : (N + 1,) float64
         Instances outside each node.
-    stages : (N, 3) float64
-        Cycles of filling and of draining a memory, and how often its tiles change.
+    load, tiles : (N, T) float64
+        Cycles in which all tiles of a tensor arrive in a memory, and how many there are.
+    ports : (N, 3) float64
+        Cycles in which a memory's results leave it, and in which its ports read for the units and
+        take from them.
+    rows : (N, 2 T + 3), anew : (T + 1,) float64
+        As of `accelsim.nest._overlap.level_row`.
     times, extents : (D,) int64
     """
 
     inner: Ints
     used: Floats
-    stages: Floats
+    load: Floats
+    tiles: Floats
+    ports: Floats
+    rows: Floats
+    anew: Floats
     times: Ints
     extents: Ints
 
 
 @kernel
-def scratch(nodes: int, dims: int) -> Scratch:
-    """Return room for nests of so many nodes and dims."""
+def scratch(nodes: int, dims: int, tensors: int) -> Scratch:
+    """Return room for nests of so many nodes, dims and tensors."""
+    width, common = widths(tensors)
     return Scratch(
-        np.ones((nodes + 1, dims), np.int64), np.ones(nodes + 1), np.zeros((nodes, 3)),
+        np.ones((nodes + 1, dims), np.int64), np.ones(nodes + 1),
+        np.zeros((nodes, tensors)), np.zeros((nodes, tensors)), np.zeros((nodes, 3)),
+        np.zeros((nodes, width)), np.ones(common),
         np.empty(dims, np.int64), np.empty(dims, np.int64),
     )  # fmt: skip
 
@@ -154,13 +167,15 @@ def count(
     holds t, reads each change once for all instances that share it.  A result's tile leaves with
     each change; p adds up partial sums, so it reads all but the first of each.
     """
-    nodes = factor.shape[0]
     steps = _extents(hierarchy, factor, room)
     totals[OVERFLOW] = _overflow(problem, hierarchy, room, keep)
     if totals[OVERFLOW] > 0.0:
         return
     accesses[:] = 0.0
-    room.stages[:] = 0.0
+    if pipelined:
+        room.load[:] = 0.0
+        room.tiles[:] = 0.0
+        room.ports[:] = 0.0
     energy = problem.macs * hierarchy.mac_pj
     for t in range(keep.shape[1]):
         energy += _tensor(
@@ -169,13 +184,7 @@ def count(
         )  # fmt: skip
     cycles = steps / hierarchy.mac_rate
     if pipelined:
-        for node in range(nodes - 1, 0, -1):
-            stage = room.stages[node]
-            if stage[2] > 0.0:
-                cycles = _pipelined(
-                    cycles, stage[0], stage[1], stage[2], hierarchy.skew[node],
-                    hierarchy.buffers[node], hierarchy.shared_port[node],
-                )  # fmt: skip
+        cycles = _pipelined(hierarchy, room, cycles)
     _total(problem, hierarchy, accesses, room, cycles, energy, totals)
 
 
@@ -211,7 +220,7 @@ def _tensor(
     nodes, dims = factor.shape
     result = t == keep.shape[1] - 1
     parent, shared, copies, spread, hops = 0, 1.0, 1.0, 1.0, 0.0
-    bits = problem.bits[t]
+    bits, crossed = problem.bits[t], 0.0
     whole = words(problem, t, problem.sizes) if result else 0.0
     for node in range(1, nodes + 1):
         inside = node < nodes
@@ -253,16 +262,14 @@ def _tensor(
             accesses[parent, t, READS] += sent
             if inside:
                 accesses[node, t, FILLS] += arriving
-        room.stages[0, 0] += hops * (arriving + back) * bits
-        if inside and pipelined:
-            _stage(hierarchy, room, node, parent, bits, arriving, sent, back, changes, result)
-            if hierarchy.fill_cycles[node] > 0 and not result:
+        crossed += hops * (arriving + back) * bits
+        if pipelined:
+            _stage(hierarchy, room, node, parent, t, bits, arriving, sent, back, changes, result)
+            if inside and hierarchy.fill_cycles[node] > 0 and not result:
                 # words of one instance, shifted in one after the other
                 shifted = words(problem, t, room.extents) * changes * hierarchy.fill_cycles[node]
-                room.stages[node, 0] = max(room.stages[node, 0], shifted)
+                room.load[node, t] = max(room.load[node, t], shifted)
         parent, shared, copies, hops = node, 1.0, spread, 0.0
-    crossed = float(room.stages[0, 0])
-    room.stages[0, 0] = 0.0
     return crossed
 
 
@@ -333,46 +340,41 @@ def fits(
 
 @inlined_kernel
 def _stage(
-    hierarchy: HierarchyArrays, room: Scratch, node: int, parent: int, bits: float,
+    hierarchy: HierarchyArrays, room: Scratch, node: int, parent: int, t: int, bits: float,
     arriving: float, sent: float, back: float, changes: float, result: bool,
 ) -> None:  # fmt: skip
-    """Add what one tensor asks of the way between a memory and its parent, in cycles."""
-    stage, used = room.stages[node], room.used
-    inwards = back if result else arriving
-    from_parent = back if result else sent
-    stage[0] += max(
-        from_parent * bits / used[parent] / hierarchy.read_rate[parent],
-        inwards * bits / used[node] / hierarchy.write_rate[node],
-    )
+    """Write what one tensor asks of the way between a memory (or the units) and its parent."""
+    used = room.used
+    given = (back if result else sent) * bits / used[parent] / hierarchy.read_rate[parent]
+    taken = sent * bits / used[parent] / hierarchy.write_rate[parent] if result else 0.0
+    if node == room.load.shape[0]:
+        room.ports[parent, 1] += given
+        room.ports[parent, 2] += taken
+        return
+    inwards = (back if result else arriving) * bits / used[node] / hierarchy.write_rate[node]
+    room.load[node, t] = max(given, inwards)
+    room.tiles[node, t] = changes
     if result:
-        stage[1] += max(
-            sent * bits / used[parent] / hierarchy.write_rate[parent],
-            arriving * bits / used[node] / hierarchy.read_rate[node],
-        )
-    stage[2] = max(stage[2], changes)
+        outwards = arriving * bits / used[node] / hierarchy.read_rate[node]
+        room.ports[node, 0] = max(taken, outwards)
 
 
 @inlined_kernel
-def _pipelined(
-    inside: float, filling: float, draining: float, tiles: float, skew: int, buffers: int,
-    shared: bool,
-) -> float:  # fmt: skip
-    """Return the cycles of a level: tiles that fill, are worked on and drain.
-
-    Parameters
-    ----------
-    inside, filling, draining : float
-        Cycles of all tiles together.
-    tiles : float
-        How many.
-    skew : int
-        Cycles for a wave to cross the array.
-    buffers : {1, 2}
-        One: F tiles take F (f + S + skew + d).  Two: f + (F - 1) max(S, f, d) + S + skew + d,
-        where a shared port takes f + d.
-    """
-    f, s, d = filling / tiles, inside / tiles, draining / tiles
-    if buffers < 2:
-        return tiles * (f + s + skew + d)
-    between = f + d if shared else max(f, d)
-    return f + (tiles - 1.0) * max(s, between) + s + skew + d
+def _pipelined(hierarchy: HierarchyArrays, room: Scratch, steps: float) -> float:
+    """Return the cycles of all levels around units that take so many for their steps alone."""
+    nodes, tensors = room.load.shape
+    cycles = steps
+    for node in range(nodes):  # no faster than the ports that serve the units
+        read, taken = room.ports[node, 1], room.ports[node, 2]
+        cycles = max(cycles, read + taken if hierarchy.shared_port[node] else max(read, taken))
+    room.anew[:] = 1.0
+    for node in range(1, nodes):
+        if room.tiles[node].max() > 0.0:
+            level_row(
+                room.load[node], room.tiles[node], room.ports[node, 0], hierarchy.skew[node],
+                hierarchy.buffers[node], room.anew, room.rows[node],
+            )  # fmt: skip
+    for node in range(nodes - 1, 0, -1):
+        if room.tiles[node].max() > 0.0:
+            cycles = overlapped(room.rows[node], tensors, cycles)
+    return cycles

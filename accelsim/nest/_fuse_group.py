@@ -11,7 +11,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from accelsim.nest._count import _pipelined
+import numpy as np
+
 from accelsim.nest._fuse_bound import GroupBounds, subsets
 from accelsim.nest._fuse_inner import Inner, Moved, named
 from accelsim.nest._fuse_loops import Arrangement, Chain, arrange, optional, required
@@ -26,6 +27,7 @@ from accelsim.nest._fuse_types import (
     tile_words,
 )
 from accelsim.nest._fuse_view import price
+from accelsim.nest._overlap import level_row, overlapped
 from accelsim.nest.accounting import Accounting
 
 __all__ = ["GroupSearch"]
@@ -280,7 +282,9 @@ class GroupSearch(GroupBounds):
         stores = sum(one.stores for one in group.residents)
         filling = max(loads / own.read_bits_per_cycle, loads / fusing.write_bits_per_cycle)
         draining = max(stores / own.write_bits_per_cycle, stores / fusing.read_bits_per_cycle)
-        staged = _pipelined(
-            working, filling, draining, float(tiles), 0, fusing.buffers, own.shared_port
-        )
-        return max(float(staged), ports)
+        row = np.zeros(7)
+        level_row(
+            np.array([filling, 0.0]), np.full(2, float(tiles)), draining, 0, fusing.buffers,
+            np.ones(3), row,
+        )  # fmt: skip
+        return max(float(overlapped(row, 2, working)), ports)

@@ -12,6 +12,7 @@ from accelsim.nest._count import fits, words
 from accelsim.nest._label_types import (
     ENERGY,
     FIXED,
+    LEAST,
     OUTSIDE,
     SPREAD,
     SUMMED,
@@ -25,6 +26,7 @@ from accelsim.nest._label_types import (
     Labels,
     Space,
 )  # fmt: skip
+from accelsim.nest._overlap import level_row, rows_cycles, widths
 from accelsim.nest.hierarchy import HierarchyArrays
 from accelsim.nest.problem import ProblemArrays
 
@@ -71,6 +73,10 @@ def arrive(
     tensors, nodes = keep.shape[1], keep.shape[0]
     dims = problem.sizes.shape[0]
     timed = FIXED + 2 * tensors
+    pipelined = bounds.timed and bounds.pipelined
+    width, common = widths(tensors)
+    loads, tiles, units = np.empty(tensors), np.empty(tensors), np.empty((nodes, 2))
+    memory = hierarchy.storage[1:node].sum()
     extents, clipped = np.empty(dims, np.int64), np.empty(dims, np.int64)
     total = 0
     for i in range(labels.state.shape[0]):
@@ -83,25 +89,36 @@ def arrive(
             continue
         if bounds.timed and node < nodes:
             value[timed + TIMED + node] = value[USED]
-        filling, draining, tiles = 0.0, 0.0, 0.0
+        draining = 0.0
+        levels = value[timed + TIMED + 3 * nodes :] if pipelined else value[:0]
+        anew, rows = levels[:common], levels[common:].reshape((-1, width))
+        loads[:], tiles[:], units[:] = 0.0, 0.0, 0.0
         for t in range(tensors):
             if node < nodes and not keep[node, t]:
                 continue
             changes = value[timed + OUTSIDE] / value[FIXED + t] if bounds.timed else 1.0
-            fill, drain = _charge(
+            loads[t], drain = _charge(
                 problem, hierarchy, space, value, node, t, keep, drain_reads, extents, clipped,
-                bounds.timed,
+                bounds.timed, units,
             )  # fmt: skip
-            filling, draining = filling + fill, draining + drain
+            draining, tiles[t] = draining + drain, changes
             if node < nodes and hierarchy.fill_cycles[node] > 0 and t < tensors - 1:
                 shifted = words(problem, t, clipped) * changes
-                filling = max(filling, shifted * hierarchy.fill_cycles[node])
-            tiles = max(tiles, changes)
-        if bounds.timed and bounds.pipelined and node < nodes:
-            # as `_count._pipelined`, which is never below this plus the cycles inside
-            once = tiles if hierarchy.buffers[node] > 1 else 1.0
-            waits = filling + draining + tiles * hierarchy.skew[node]
-            value[timed + WAITS] += waits / once
+                loads[t] = max(loads[t], shifted * hierarchy.fill_cycles[node])
+        if pipelined:
+            if node < nodes:
+                row = rows[memory]
+                level_row(
+                    loads, tiles, draining, hierarchy.skew[node], hierarchy.buffers[node], anew,
+                    row,
+                )  # fmt: skip
+                value[timed + WAITS] += row[tensors : 2 * tensors].sum() + row[-2] + row[-1]
+            inside = bounds.steps / value[USED]
+            for n in range(nodes):
+                read, written = units[n]
+                both = read + written if hierarchy.shared_port[n] else max(read, written)
+                inside = max(inside, both)
+            value[timed + LEAST] = rows_cycles(rows, tensors, inside)
         if not may_live(hierarchy, value, tensors, nodes, bounds):
             continue
         for t in range(tensors):
@@ -119,20 +136,25 @@ def arrive(
 @kernel
 def prune(
     problem: ProblemArrays, hierarchy: HierarchyArrays, space: Space, labels: Labels, node: int,
-    bounds: Bounds, rest_by_tensor: Floats,
+    bounds: Bounds, keep: Bools, rest_by_tensor: Floats,
 ) -> Labels:  # fmt: skip
     """Return the labels that may still win, all loops of a node being known.
 
     What remains of each tensor must come again for every iteration outside over which its tile
-    does not stay.
+    does not stay; the memory outside reads it once for all instances that share it.
 
     Parameters
     ----------
-    rest_by_tensor : (T,) float64
-        Least energy of its way inside, if every word came once; part of `bounds.rest_pj`.
+    keep : (N, T) bool
+    rest_by_tensor : (T, 2) float64
+        Least energy of its way inside, if every word came once: of the memory outside, and of
+        all others; part of `bounds.rest_pj`.
     """
     tensors, dims = problem.relevant.shape
     clipped, extents = np.empty(dims, np.int64), np.empty(dims, np.int64)
+    parent, spread = _ways(hierarchy, node, keep)
+    ports = np.empty((2, keep.shape[0]))
+    first = FIXED + 2 * tensors + TIMED
     total = 0
     for i in range(labels.state.shape[0]):
         value = labels.value[i]
@@ -141,13 +163,38 @@ def prune(
             clipped,
         )  # fmt: skip
         more = 0.0
+        if bounds.timed:
+            ports[:] = value[first + keep.shape[0] : first + 3 * keep.shape[0]].reshape(
+                ports.shape
+            )
+            for t in range(tensors):
+                sent = problem.macs
+                if spread[t] == 0.0:
+                    sent = words(problem, t, clipped) / value[FIXED + t]
+                    sent *= _times(problem.plain[t], problem.sizes, space.padded, extents, clipped)
+                sent /= value[FIXED + tensors + t] * max(1.0, spread[t])
+                read, at = sent, parent[t]
+                each = problem.bits[t] / value[first + at]
+                if t == tensors - 1:
+                    read = max(0.0, sent - words(problem, t, problem.sizes) * value[SUMMED])
+                    ports[1, at] += sent * each / hierarchy.write_rate[at]
+                ports[0, at] += read * each / hierarchy.read_rate[at]
+            least = value[first - TIMED + LEAST]
+            for n in range(node + 1):
+                both = ports[0, n] + ports[1, n]
+                least = max(
+                    least, both if hierarchy.shared_port[n] else max(ports[0, n], ports[1, n])
+                )
+            value[first - TIMED + LEAST] = least
         for t in range(tensors):
-            if rest_by_tensor[t] == 0.0:
+            if rest_by_tensor[t].sum() == 0.0:
                 continue
             arriving = words(problem, t, clipped) / value[FIXED + t]
             arriving *= _times(problem.plain[t], problem.sizes, space.padded, extents, clipped)
             again = arriving / words(problem, t, problem.sizes)
-            more += max(0.0, again - 1.0) * rest_by_tensor[t]
+            more += max(0.0, again - 1.0) * rest_by_tensor[t, 1]
+            again /= value[FIXED + tensors + t]
+            more += max(0.0, again - 1.0) * rest_by_tensor[t, 0]
         value[ENERGY] += more
         lives = may_live(hierarchy, value, tensors, hierarchy.storage.shape[0], bounds)
         value[ENERGY] -= more
@@ -161,13 +208,40 @@ def prune(
 
 
 @kernel
+def _ways(hierarchy: HierarchyArrays, node: int, keep: Bools) -> tuple[Ints, Floats]:
+    """Return where each tensor is to be read next, all up to `node` being known.
+
+    Also the most instances that may yet share a word, 0 where a memory inside holds the tensor.
+    """
+    nodes, tensors = keep.shape
+    parent, spread = np.zeros(tensors, np.int64), np.zeros(tensors)
+    for t in range(tensors):
+        for n in range(node, 0, -1):
+            if hierarchy.storage[n] and keep[n, t]:
+                parent[t] = n
+                break
+        held = False
+        together = 1.0
+        for n in range(node + 1, nodes):
+            if hierarchy.storage[n]:
+                held = held or keep[n, t]
+            elif hierarchy.shares[n, t]:
+                together *= hierarchy.size[n]
+        if not held:
+            spread[t] = together
+    return parent, spread
+
+
+@kernel
 def _charge(
     problem: ProblemArrays, hierarchy: HierarchyArrays, space: Space, value: Floats, node: int,
     t: int, keep: Bools, drain_reads: bool, extents: Ints, clipped: Ints, timed: bool,
+    units: Floats,
 ) -> tuple[float, float]:  # fmt: skip
     """Charge one tensor's way from the memory that holds it to the next inside.
 
-    Returns the cycles that it takes inwards and outwards.
+    Returns the cycles that it takes inwards and outwards; what units ask of the read and write
+    ports that serve them is added to `units`, (N, 2) cycles.
     """
     nodes, tensors = keep.shape
     inside = node < nodes
@@ -212,8 +286,10 @@ def _charge(
         value[first + 2 * nodes + node] += arrives
         if drain_reads:
             value[first + nodes + node] += leaves
-        fill, drain = max(fill, arrives), max(drain, leaves)
-    return fill, drain
+        return max(fill, arrives), max(drain, leaves)
+    units[parent, 0] += fill
+    units[parent, 1] += drain
+    return 0.0, 0.0
 
 
 @kernel
@@ -226,7 +302,7 @@ def may_live(
     if not bounds.timed:
         return True
     timed = FIXED + 2 * tensors
-    cycles = bounds.steps / value[USED] + value[timed + WAITS]
+    cycles = max(bounds.steps / value[USED] + value[timed + WAITS], value[timed + LEAST])
     first = timed + TIMED + nodes
     for n in range(nodes):
         read, write = value[first + n], value[first + nodes + n]

@@ -11,9 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.nest._overlap import widths
+
 __all__ = [
-    "ENERGY", "EQUAL", "FIXED", "HERE", "OUTSIDE", "SPREAD", "SUMMED", "TIMED", "USED", "WAITS",
-    "Bools", "Bounds", "Floats", "Ints", "Labels", "Limits", "Space", "first_label",
+    "ENERGY", "EQUAL", "FIXED", "HERE", "LEAST", "OUTSIDE", "SPREAD", "SUMMED", "TIMED", "USED",
+    "WAITS", "Bools", "Bounds", "Floats", "Ints", "Labels", "Limits", "Space", "chosen",
+    "first_label",
 ]  # fmt: skip
 
 Ints = NDArray[np.int64]
@@ -24,12 +27,14 @@ ENERGY, HERE, USED, SPREAD, SUMMED, FIXED = 0, 1, 2, 3, 4, 5
 """Columns of a label: pJ so far; instances of the present fan-out in use, and of all; those over
 which partial sums are spread so far, and those outside the memory that adds them up. From `FIXED`
 on, for each tensor: the repetitions for which its present tile stays, and the instances that
-share one word of it since the memory that sends it. Then, where time counts, the two below, and
-for each node its instances in use and the cycles of its read and of its write port."""
+share one word of it since the memory that sends it. Then, where time counts, those below, and for
+each node its instances in use and the cycles of its read and of its write port; and how often the
+levels inside begin anew and a row for each memory, as of `accelsim.nest._overlap.level_row`."""
 
-WAITS, OUTSIDE, TIMED = 0, 1, 2
+WAITS, OUTSIDE, LEAST, TIMED = 0, 1, 2, 3
 """After those of the tensors: cycles of filling and draining that no work hides; iterations of
-all loops over time so far."""
+all loops over time so far; cycles of all levels so far if what is inside took no longer than it
+must."""
 
 EQUAL = 1.0 + 1e-12
 """Energies that differ by less are equal."""
@@ -114,11 +119,19 @@ class Bounds(NamedTuple):
     pipelined: bool
 
 
-def first_label(state: int, tensors: int, nodes: int, timed: bool) -> Labels:
-    """Return the label of a nest with no loops yet."""
-    untimed = FIXED + 2 * tensors
-    value = np.zeros((1, untimed + (TIMED + 3 * nodes if timed else 0)))
+def first_label(state: int, tensors: int, storage: Bools, timed: bool) -> Labels:
+    """Return the label of a nest with no loops yet, on nodes of which some are memories."""
+    nodes, untimed = len(storage), FIXED + 2 * tensors
+    width, common = widths(tensors)
+    levels = common + int(storage[1:].sum()) * width
+    value = np.zeros((1, untimed + (TIMED + 3 * nodes + levels if timed else 0)))
     value[0, HERE:untimed] = 1.0
     if timed:
         value[0, untimed + OUTSIDE : untimed + TIMED + nodes] = 1.0
+        value[0, untimed + TIMED + 3 * nodes :][:common] = 1.0
     return Labels(np.array([state], np.int64), value, np.array([-1], np.int64))
+
+
+def chosen(labels: Labels, which: Bools | Ints) -> Labels:
+    """Return some of the labels."""
+    return Labels(labels.state[which], labels.value[which], labels.trail[which])

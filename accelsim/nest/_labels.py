@@ -51,7 +51,7 @@ def _dominates(a: Floats, b: Floats, tensors: int, nodes: int, timed: bool) -> b
         for i in range(first, first + nodes):
             if a[i] < b[i]:
                 return False
-        for i in range(first + nodes, first + 3 * nodes):
+        for i in range(first + nodes, a.shape[0]):
             if a[i] > b[i]:
                 return False
     return True

@@ -16,7 +16,9 @@ from accelsim.nest._label_types import Space
 from accelsim.nest.hierarchy import Fanout, Hierarchy, HierarchyArrays
 from accelsim.nest.problem import Problem, ProblemArrays
 
-__all__ = ["divisors", "least_pj", "orders", "paddings", "priced_by_traffic", "space"]
+__all__ = [
+    "divisors", "least_pj", "most_together", "orders", "paddings", "priced_by_traffic", "space",
+]  # fmt: skip
 
 _COARSE = 4  # extents of each dim in the first, rough pass
 _PADDINGS = 3  # sizes of each dim that are tried
@@ -53,6 +55,20 @@ def divisors(number: int) -> list[int]:
     """
     small = [d for d in range(1, math.isqrt(number) + 1) if number % d == 0]
     return sorted({*small, *(number // d for d in small)})
+
+
+def most_together(factors: Sequence[Sequence[int]], most: int) -> int:
+    """Return the largest product of one factor of each dim that is not above `most`.
+
+    Examples
+    --------
+    >>> most_together([[1, 3], [1, 7], [1, 7]], 64)
+    49
+    """
+    products = {1}
+    for choices in factors:
+        products = {p * f for p in products for f in choices if p * f <= most}
+    return max(products, default=1)
 
 
 def space(problem: Problem, hierarchy: Hierarchy, padded: Sequence[int], coarse: bool) -> Space:
@@ -124,10 +140,16 @@ def least_pj(
     """Return for each node the least energy of its tiles' arrival and of all that is inside.
 
     Every word crosses every boundary at least once; the units read what the fan-outs cannot share.
-    The first result is by tensor and without what the units read, (N + 2, T); the second all.
+
+    Returns
+    -------
+    by_tensor : (N + 2, T, 2) float64
+        Without what the units read: what the memory outside the first boundary asks, and all else.
+    total : list of float
+        Of all tensors and the units.
     """
     nodes, tensors = keep.shape
-    rest, units = np.zeros((nodes + 2, tensors)), np.zeros(nodes + 2)
+    rest, units = np.zeros((nodes + 2, tensors, 2)), np.zeros(nodes + 2)
     units[nodes + 1] = problem.macs * arrays.mac_pj
     for t in range(tensors):
         extents = 1 + problem.coefficients[t] @ (problem.sizes - 1)
@@ -137,7 +159,8 @@ def least_pj(
         for parent, node in itertools.pairwise(held):
             outer = arrays.write_pj[parent, t] if result else arrays.read_pj[parent, t]
             drain = arrays.read_pj[node, t] if drain_reads else 0.0
-            rest[node, t] += bits * (outer + (drain if result else arrays.write_pj[node, t]))
+            rest[node, t, 0] = bits * outer
+            rest[node, t, 1] = bits * (drain if result else arrays.write_pj[node, t])
         last = held[-1]
         shared = math.prod(int(arrays.size[n]) for n in range(last, nodes) if arrays.shares[n, t])
         sent = max(bits, problem.macs * problem.bits[t] / shared)
@@ -145,6 +168,10 @@ def least_pj(
         if result:
             copies = math.prod(int(size) for size in arrays.size[:last])
             units[nodes] += max(0.0, sent - bits * copies) * arrays.read_pj[last, t]
-    inwards = rest[::-1].cumsum(axis=0)[::-1]
+    inwards = rest.sum(axis=2)[::-1].cumsum(axis=0)[::-1]
     total = inwards.sum(axis=1) + units[::-1].cumsum()[::-1]
-    return np.ascontiguousarray(inwards), [float(value) for value in total]
+    for node in range(nodes, -1, -1):  # the first boundary from here inwards
+        later = rest[node].sum(axis=1) == 0.0
+        rest[node, later, 0] = rest[node + 1, later, 0]
+    rest[:, :, 1] = inwards - rest[:, :, 0]
+    return rest, [float(value) for value in total]

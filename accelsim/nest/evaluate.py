@@ -84,7 +84,7 @@ def evaluate(
         problem.arrays, device, arrays.factor, arrays.order, arrays.keep,
         rules.timing == "pipelined", rules.drain_reads, rules.windows, rules.partials_to_all,
         accesses, totals,
-        scratch(*arrays.factor.shape),
+        scratch(len(hierarchy.nodes), arrays.factor.shape[1], len(problem.tensors)),
     )  # fmt: skip
     cycles = float(totals[CYCLES])
     return Figures(
@@ -153,7 +153,7 @@ def _count_all(
     chunk = 256
     for part in prange((factor.shape[0] + chunk - 1) // chunk):
         accesses = np.empty((factor.shape[1], keep.shape[2], 4))
-        room = scratch(factor.shape[1], factor.shape[2])
+        room = scratch(factor.shape[1], factor.shape[2], keep.shape[2])
         for i in range(part * chunk, min(factor.shape[0], (part + 1) * chunk)):
             count(
                 problem, hierarchy, factor[i], order[i], keep[i], pipelined, drain_reads,

@@ -14,10 +14,12 @@ import numpy as np
 
 from accelsim.nest._label_types import Bools, Bounds, Labels
 from accelsim.nest._search_space import paddings
+from accelsim.nest._task import Best, Task, Trail
 from accelsim.nest.accounting import ACCOUNTINGS, Accounting
+from accelsim.nest.constraint import Constraint
 from accelsim.nest.hierarchy import Hierarchy
 from accelsim.nest.problem import Problem
-from accelsim.nest.search import Best, Constraint, Found, Task, Trail, search
+from accelsim.nest.search import Found, search
 
 __all__ = ["search_front"]
 
@@ -88,12 +90,12 @@ class _Front(Task):
         self.most_cycles = thriftiest.figures.cycles * _SLACK
         self.found = [fastest, thriftiest]
 
-    def bounds(self, best: Best | None, rest_pj: float, node: int) -> Bounds:
+    def bounds(self, best: Best | None, rest_pj: float, units: int) -> Bounds:
         """Return the bounds that both ends set."""
         del best
         return (
             super()
-            .bounds(None, rest_pj, node)
+            .bounds(None, rest_pj, units)
             ._replace(most_pj=self.most_pj, most_cycles=self.most_cycles)
         )
 

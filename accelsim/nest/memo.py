@@ -16,11 +16,12 @@ from typing import Any, Final
 
 from accelsim.jit import cache_folder
 from accelsim.nest.accounting import Accounting
+from accelsim.nest.constraint import Constraint
 from accelsim.nest.evaluate import evaluate
 from accelsim.nest.hierarchy import Hierarchy
 from accelsim.nest.nest import Loop, Nest
 from accelsim.nest.problem import Problem
-from accelsim.nest.search import Constraint, Found, Objective, search
+from accelsim.nest.search import Found, Objective, search
 
 __all__ = ["found_nest"]
 
