@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 __all__ = [
     "AccelsimError",
@@ -21,8 +22,11 @@ __all__ = [
     "MissingExtraError",
     "StoreError",
     "UnknownNameError",
+    "bytes_text",
     "nearest",
 ]
+
+_BINARY: Final = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,46 @@ def nearest(name: str, candidates: Iterable[str]) -> str:
     few = len(legal) <= 60  # all kinds of configuration are listed, not all models
     shown = ", ".join(legal if few else [*legal[:24], f"... ({len(legal)} in all)"])
     return f"{guess}Legal: {shown}"
+
+
+def bytes_text(size_bytes: float, decimals: int | None = None, *, zeros: bool = True) -> str:
+    """Return a size with a binary prefix; below 1 KiB in bytes.
+
+    Stands here because messages need it, and every room may import it from here.
+
+    Parameters
+    ----------
+    size_bytes : float
+        Parts of a byte are shown where there are any.
+    decimals : int, optional
+        Digits after the point; as many as make three in all where absent.
+    zeros : bool
+        Whether zeros that end the digits after the point are written.
+
+    Examples
+    --------
+    >>> bytes_text(12), bytes_text(1536), bytes_text(1536, 1), bytes_text(100 * 1024)
+    ('12 B', '1.50 KiB', '1.5 KiB', '100 KiB')
+    >>> bytes_text(48 * 2**20), bytes_text(48 * 2**20, zeros=False), bytes_text(2**20 - 1)
+    ('48.0 MiB', '48 MiB', '1.00 MiB')
+    """
+    if abs(size_bytes) < 1023.5:
+        return f"{size_bytes:.4g} B"
+    amount = size_bytes
+    for unit in _BINARY:
+        amount /= 1024.0
+        digits = _decimals_of_three(amount) if decimals is None else decimals
+        text = f"{amount:.{digits}f}"
+        # as it is written, or 1024 KiB would be shown
+        if abs(float(text)) < 1024.0 or unit == _BINARY[-1]:
+            break
+    if not zeros and "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return f"{text} {unit}"
+
+
+def _decimals_of_three(amount: float) -> int:
+    return 2 if abs(amount) < 9.995 else 1 if abs(amount) < 99.95 else 0
 
 
 class AccelsimError(Exception):
@@ -163,9 +207,4 @@ class MissingExtraError(AccelsimError):
 
 
 def _readable(value: float, unit: str) -> str:
-    if unit != "bytes":
-        return f"{value:g} {unit}"
-    for factor, name in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
-        if abs(value) >= factor:
-            return f"{value / factor:.2f} {name}"
-    return f"{value:.0f} bytes"
+    return bytes_text(value, 2) if unit == "bytes" else f"{value:g} {unit}"

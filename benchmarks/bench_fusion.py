@@ -1,11 +1,12 @@
 """How fast cascades are fused, and what it saves: GPT-3 6.7B on TPU-v4i and behind one buffer.
 
-``python -m benchmarks.bench_fusion [--repeats N]``.  CPU seconds of this process, warm kernels,
-nothing remembered between searches.  AccelForge 1.0.467 took 104.6 CPU s for the attention (one
-shared loop) and 47.4 CPU s for the layer, on a shared machine of 2 cores; it prints no energy of
-either that we hold.  Statements as of its workload `gpt3_6.7B.yaml`, sizes as its
-examples/workloads/transformers/gpt at 750941e, batch 1 (softmax is one operation
-per score, here `exp`, no norms, no residuals).
+``python -m benchmarks.bench_fusion [--repeats N] [--only real]``.  CPU seconds of this process,
+warm kernels, nothing remembered between searches.  AccelForge 1.0.467 took 104.6 CPU s for the
+attention (one shared loop) and 47.4 CPU s for the layer, on a shared machine of 2 cores; it
+prints no energy of either that we hold.  Statements as of its workload `gpt3_6.7B.yaml`, sizes as
+its examples/workloads/transformers/gpt at 750941e, batch 1 (softmax is one operation per score,
+here `exp`, no norms, no residuals).  Real softmax is that of the library's cascades, of three
+passes and of one, under the library's policies.
 """
 
 from __future__ import annotations
@@ -17,17 +18,28 @@ from functools import partial
 from statistics import median
 from time import process_time
 
-from accelsim import arch, mapping
-from accelsim.cost import Setting
-from accelsim.cost.spatial import SpatialArray
-from accelsim.mapping.fusion import FusionPolicy, fused_device, statements
+from accelsim import arch
+from accelsim.mapping.fusion import (
+    FusionPolicy,
+    device_of,
+    fuse_cascade,
+    load_fusion_policy,
+    statements,
+)
 from accelsim.nest import Storage, accounting
-from accelsim.nest.fuse import FusedDevice, Fusion, FusionLimits, Statement, fuse
-from accelsim.workload import forward
+from accelsim.nest.fuse import (
+    FusedDevice,
+    Fusion,
+    FusionLimits,
+    FusionObjective,
+    Statement,
+    fuse,
+)
+from accelsim.workload import forward, load_model
 from accelsim.workload.cascade import Cascade, cascade_of
 from accelsim.workload.families._einsum_config import EinsumConfig
 
-__all__ = ["attention", "layer", "machine", "run"]
+__all__ = ["attention", "layer", "machine", "real", "run", "softmax"]
 
 RULES = accounting("accelforge")
 ATTENTION = [
@@ -57,6 +69,29 @@ BUFFER = FusionPolicy(
 )  # fmt: skip
 
 
+REAL: list[tuple[str, FusionObjective, str, str, str]] = [
+    # device, objective, accounting, cascade, policy
+    ("tpuv4i-accelforge", "energy", "accelforge", "attention-3-pass", "tpuv4i-apart"),
+    ("tpuv4i-accelforge", "energy", "accelforge", "attention-3-pass", "tpuv4i-flat"),
+    ("tpuv4i-accelforge", "energy", "accelforge", "attention-1-pass", "tpuv4i-apart"),
+    ("tpuv4i-accelforge", "energy", "accelforge", "attention-1-pass", "tpuv4i-flash-attention"),
+    ("tpuv4i-accelforge", "energy", "accelforge", "attention-1-pass", "tpuv4i-fusemax"),
+    ("tpuv4i-accelforge", "energy", "accelforge", "attention-1-pass", "tpuv4i-free"),
+    ("tpuv4i-accelforge", "latency", "accelforge", "attention-3-pass", "tpuv4i-flat"),
+    ("tpuv4i-accelforge", "edp", "accelforge", "attention-3-pass", "tpuv4i-flat"),
+    ("tpuv4i-accelforge", "latency", "accelsim", "attention-3-pass", "tpuv4i-apart"),
+    ("tpuv4i-accelforge", "latency", "accelsim", "attention-3-pass", "tpuv4i-flat"),
+    ("tpuv4i-accelforge", "latency", "accelsim", "attention-1-pass", "tpuv4i-flash-attention"),
+    ("tpuv4i-accelforge", "latency", "accelsim", "attention-1-pass", "tpuv4i-fusemax"),
+    ("snowcat", "traffic", "accelforge", "attention-3-pass", "apart"),
+    ("snowcat", "traffic", "accelforge", "attention-3-pass", "flat"),
+    ("snowcat", "traffic", "accelforge", "attention-1-pass", "apart"),
+    ("snowcat", "traffic", "accelforge", "attention-1-pass", "flash-attention"),
+    ("snowcat", "traffic", "accelforge", "attention-1-pass", "fusemax"),
+]
+"""Cases of real softmax; Snowcat has a buffer of 4 MiB."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One search: what it found, and its CPU seconds."""
@@ -69,7 +104,7 @@ class Row:
         one = self.found
         spent = f"{median(self.seconds):.2f} ({min(self.seconds):.2f} to {max(self.seconds):.2f})"
         return (
-            f"{self.what:44} {spent:24} CPU s  {one.energy_pj * 1e-9:11.6f} mJ"
+            f"{self.what:78} {spent:24} CPU s  {one.energy_pj * 1e-9:11.6f} mJ"
             f"  {one.moved_bits / 8e6:9.2f} MB  {one.latency_s * 1e3:8.4f} ms"
             f"  gap {one.gap:.2g}  groups {[len(group.names) for group in one.groups]}"
         )
@@ -94,24 +129,40 @@ def layer(bits: int = 8) -> tuple[Statement, ...]:
     return statements(cascade(LAYER, bits), BUFFER)
 
 
+def softmax(name: str, bits: int = 8) -> Cascade:
+    """Return a cascade of the library with the heads of GPT-3 6.7B."""
+    shape = {f"parameters.shape.{rank}": SIZES[rank] for rank in "hef"}
+    found = cascade_of(load_model(name, shape), forward(1, SIZES["p"]))
+    tensors = {key: replace(one, dtype=f"int{bits}") for key, one in found.tensors.items()}
+    return replace(found, tensors=tensors)
+
+
+def real(repeats: int = 1) -> list[Row]:
+    """Return the figures of real softmax."""
+    rows = []
+    for device, objective, rules, name, policy_name in REAL:
+        policy = load_fusion_policy(policy_name, {"accounting": rules})
+        buffer_bits = 4 * 8 * 2**20 if device == "snowcat" else 0.0
+        made = machine(device, policy, buffer_bits=buffer_bits)
+        rows.append(timed(
+            f"{name} on {device}, {policy_name}, {objective} by {rules}",
+            partial(fuse_cascade, softmax(name), made, policy, objective), repeats,
+        ))  # fmt: skip
+    return rows
+
+
 def machine(
     name: str, policy: FusionPolicy, bits: int = 8, buffer_bits: float = 0.0
 ) -> FusedDevice:
     """Return a device of the library; its weight registers hold one operand."""
-    architecture = arch.load(name)
-    array = next(u for u in architecture.device.units.values() if isinstance(u, SpatialArray))
-    setting = Setting(
-        architecture.device.memories[array.memory], None, architecture.technology_nm,
-        nests=mapping.load("nests-fastest").nests,
-    )  # fmt: skip
-    made = fused_device(array, setting, policy, "int8")
+    made = device_of(arch.load(name), policy, "int8")
 
     def sized(node: object) -> object:
         if not isinstance(node, Storage):
             return node
         if node.name == "Register":
             return replace(node, capacity_bits=float(bits))
-        if buffer_bits and node.name == policy.memory:
+        if buffer_bits and node.name == made.memory:
             return replace(node, capacity_bits=buffer_bits)
         return node
 
@@ -162,7 +213,11 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
-    run(parser.parse_args().repeats)
+    parser.add_argument("--only", choices=("all", "real"), default="all")
+    given = parser.parse_args()
+    if given.only == "all":
+        run(given.repeats)
+    real(given.repeats)
 
 
 if __name__ == "__main__":

@@ -64,19 +64,17 @@ class Spread:
 
 
 def agreement(levels: int, count: int) -> list[Spread]:
-    """Compare both views, and the longest chain, where every port serves one stream."""
+    """Compare both views where every port serves one stream."""
     figures = []
     for case, tasks in quiet_cases(levels, count):
         took, analytic = cycles(tasks), tasks.figures.cycles
         bound = agreement_cycles(*case) + tasks.graph.n_tasks / 1000
-        figures.append((took / analytic - 1, took / tasks.alone_cycles - 1,
-                        abs(took - analytic) / bound))  # fmt: skip
+        figures.append((took / analytic - 1, abs(took - analytic) / bound))
     by_kind = np.array(figures).T
     inside = f"{levels} level{'s' * (levels > 1)}"
     return [
         Spread(f"{inside}: events over `evaluate`", by_kind[0]),
-        Spread(f"{inside}: events over longest chain", by_kind[1]),
-        Spread(f"{inside}: difference from `evaluate`, of the bound", by_kind[2], percent=False),
+        Spread(f"{inside}: difference from `evaluate`, of the bound", by_kind[1], percent=False),
     ]
 
 
@@ -87,13 +85,12 @@ def busy(levels: int, count: int) -> list[Spread]:
         case = random_case(seed, levels, busy=True)
         tasks = lower_nest(*case)
         took = cycles(tasks)
-        figures.append((took / tasks.figures.cycles - 1, took / tasks.alone_cycles - 1))
+        figures.append(took / tasks.figures.cycles - 1)
         if tasks.graph.n_tasks < 4000:
             runs += list(_runs(case, took))
-    by_kind, inside = np.array(figures).T, f"{levels} level{'s' * (levels > 1)}"
+    inside = f"{levels} level{'s' * (levels > 1)}"
     return [
-        Spread(f"{inside}: events over `evaluate`", by_kind[0]),
-        Spread(f"{inside}: events over longest chain", by_kind[1]),
+        Spread(f"{inside}: events over `evaluate`", np.array(figures)),
         Spread(f"{inside}: runs of tiles over single tiles", np.array(runs)),
     ]
 
@@ -141,11 +138,11 @@ def tables(count: int) -> Iterator[str]:
         for levels in LEVELS:
             yield from (spread.row for spread in compare(levels, count))
     yield from ("", "### Products on designs of the library, fastest nest", "")
-    yield "| design | m x n x k | `evaluate`, us | chain, us | events, us | busiest | tasks |"
-    yield "|---|---|--:|--:|--:|---|--:|"
+    yield "| design | m x n x k | `evaluate`, us | events, us | busiest | tasks |"
+    yield "|---|---|--:|--:|---|--:|"
     for design, size, found in designs():
         yield (
-            f"| {design} | {size} | {1e6 * found.analytic_s:.3f} | {1e6 * found.alone_s:.3f} |"
+            f"| {design} | {size} | {1e6 * found.analytic_s:.3f} |"
             f" {1e6 * found.event_s:.3f} | {found.busiest} {found.busy[found.busiest]:.0%} |"
             f" {found.tasks} |"
         )

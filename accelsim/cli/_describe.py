@@ -73,7 +73,7 @@ def describe(kind: str, name: str, file: Path) -> Design:
 
     Parameters
     ----------
-    kind : {"model", "arch", "mapping", "sweep"}
+    kind : {"model", "arch", "mapping", "sweep", "fusion"}
     name : str
         Library name or path.
     file : Path
@@ -215,9 +215,20 @@ def _sweep(name: str) -> Read:
     return spec, facts, {}
 
 
+def _fusion(name: str) -> Read:
+    from accelsim.mapping.fusion import load_fusion_policy
+
+    spec = load_fusion_policy(name)
+    facts = [
+        _fact("description", "description", spec.description),
+        _fact("source", "source", spec.source),
+    ]
+    return spec, facts, {}
+
+
 _KINDS = {
     "model": (_model, "models"), "arch": (_arch, "arch"), "mapping": (_mapping, "mapping"),
-    "sweep": (_sweep, "sweeps"),
+    "sweep": (_sweep, "sweeps"), "fusion": (_fusion, "mapping/fusion"),
 }  # fmt: skip
 
 Path_ = tuple[str | int, ...]

@@ -11,8 +11,9 @@ from accelsim.errors import ConfigError
 
 if TYPE_CHECKING:
     from accelsim.workload import Workload
+    from accelsim.workload.cascade import Cascade
 
-__all__ = ["facts_of", "graph_of"]
+__all__ = ["cascade_of_source", "facts_of", "graph_of"]
 
 
 def graph_of(
@@ -49,6 +50,35 @@ def graph_of(
         )
     asked = phase_of(spec, phase or kinds[0], batch, seq_len, request)
     return workload(spec, asked, conventions=request.conventions)
+
+
+def cascade_of_source(
+    source: str, phase: str, batch: int, seq_len: int, changes: Sequence[str] | None,
+    block: str = "",
+) -> Cascade:  # fmt: skip
+    """Return the cascade of a model written as Einsums, else of a block of its graph.
+
+    Parameters
+    ----------
+    source, phase, batch, seq_len, changes
+        As for `graph_of`.
+    block : str
+        Which block, where there are several.
+    """
+    from accelsim.workload import load_model, phase_of
+    from accelsim.workload.cascade import cascade_of
+    from accelsim.workload.serial import is_graph
+
+    if is_graph(source) or (spec := load_model(source)).family != "einsum":
+        return cascade_of(graph_of(source, phase, batch, seq_len, changes), block=block)
+    overrides = {}
+    for path, value in read_overrides(changes).items():
+        head, _, rest = path.partition(".")
+        if head != "model" or not rest:
+            raise ConfigError("a path here begins with model.", path=f"--set {path}")
+        overrides[rest] = value
+    spec = load_model(source, overrides) if overrides else spec
+    return cascade_of(spec, phase_of(spec, phase or "forward", batch, seq_len), block=block)
 
 
 def facts_of(built: Workload) -> Iterator[tuple[str, str]]:

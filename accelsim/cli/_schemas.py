@@ -21,6 +21,7 @@ def all_schemas() -> dict[str, dict[str, Any]]:
     from accelsim.explore import SweepSpec
     from accelsim.explore.papers import PaperSpec
     from accelsim.mapping import MappingSpec
+    from accelsim.mapping.fusion import FusionPolicy
 
     found = {
         "model": _model_schema(),
@@ -28,6 +29,7 @@ def all_schemas() -> dict[str, dict[str, Any]]:
         "mapping": MappingSpec.model_json_schema(),
         "sweep": SweepSpec.model_json_schema(),
         "paper": PaperSpec.model_json_schema(),
+        "fusion": FusionPolicy.model_json_schema(),
     }
     return {name: _finished(name, schema) for name, schema in found.items()}
 

@@ -19,6 +19,7 @@ from accelsim._version import __version__
 from accelsim.cli.calibrate import calibrate
 from accelsim.cli.commands import commands
 from accelsim.cli.endtoend import endtoend
+from accelsim.cli.fuse import fuse
 from accelsim.cli.graph import graphs
 from accelsim.cli.imports import imports
 from accelsim.cli.library import list_names, show
@@ -103,6 +104,7 @@ app.command(short_help="Run a paper's sweeps; compare its figures with ours.")(r
 app.command(short_help="Write one point's timeline for ui.perfetto.dev.")(trace)
 app.command(short_help="Draw a channel's commands for a product in memory.")(commands)
 app.command(short_help="Map a model onto a spatial array, loop by loop.")(nest)
+app.command(short_help="Fuse a cascade on an array; compare policies.")(fuse)
 app.command(short_help="Plan a scratchpad: order, residence, addresses.")(scratchpad)
 app.command(short_help="Measure operators and models on a GPU or CPU.")(measure)
 app.command(short_help="Fit the GPU model to measured operators.")(calibrate)

@@ -25,6 +25,7 @@ class Listed(StrEnum):
     ARCHS = "archs"
     MAPPINGS = "mappings"
     SWEEPS = "sweeps"
+    FUSIONS = "fusions"
     UNITS = "units"
     MEMORIES = "memories"
     LINKS = "links"
@@ -34,7 +35,7 @@ class Listed(StrEnum):
 
 _FOLDERS = {
     Listed.MODELS: "models", Listed.ARCHS: "arch", Listed.MAPPINGS: "mapping",
-    Listed.SWEEPS: "sweeps",
+    Listed.SWEEPS: "sweeps", Listed.FUSIONS: "mapping/fusion",
 }  # fmt: skip
 _ROLES = {Listed.UNITS: "unit", Listed.MEMORIES: "memory", Listed.LINKS: "link"}
 
@@ -46,11 +47,13 @@ class Kind(StrEnum):
     ARCH = "arch"
     MAPPING = "mapping"
     SWEEP = "sweep"
+    FUSION = "fusion"
 
     @property
     def folder(self) -> str:
         """Library folder of the kind."""
-        return {"model": "models", "sweep": "sweeps"}.get(self.value, self.value)
+        others = {"model": "models", "sweep": "sweeps", "fusion": "mapping/fusion"}
+        return others.get(self.value, self.value)
 
 
 def list_names(
@@ -147,7 +150,7 @@ def show(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show a model, architecture, mapping or sweep: figures, and each parameter's source."""
+    """Show a design of any kind: figures, and each parameter's source."""
     from accelsim.cli._describe import describe
 
     found, file = _find(name, kind)
@@ -194,7 +197,8 @@ def _find(name: str, kind: Kind | None) -> tuple[Kind, Path]:
 # What only a file of that kind has at its top.
 _MARKS: dict[str, Kind] = {
     "model_type": Kind.MODEL, "parameters": Kind.MODEL, "device": Kind.ARCH, "place": Kind.MAPPING,
-    "objectives": Kind.SWEEP, "space": Kind.SWEEP,
+    "objectives": Kind.SWEEP, "space": Kind.SWEEP, "split": Kind.FUSION, "shared": Kind.FUSION,
+    "together": Kind.FUSION,
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from accelsim.cli._graphs import cascade_of_source
 from accelsim.cli._numbers import si
 from accelsim.cli._options import Batch, Json, SeqLen, Set
 from accelsim.cli._output import facts, print_json, table, write
@@ -44,7 +45,7 @@ def passes(
 
     if keep and (not rank or cheapest):
         raise ConfigError("--keep needs --rank, and no --cheapest", path="--keep")
-    cascade = _cascade(source, phase, batch, seq_len, changes, block)
+    cascade = cascade_of_source(source, phase, batch, seq_len, changes, block)
     found = _analyses(cascade, rank, tuple(keep or ()), cheapest)
     if as_json:
         print_json({"cascade": cascade.name, "ranks": [_plain(one) for one in found]})
@@ -52,29 +53,6 @@ def passes(
         _print_one(cascade, found[0])
     else:
         _print_all(cascade, found)
-
-
-def _cascade(
-    source: str, phase: str, batch: int, seq_len: int, changes: Any, block: str
-) -> Cascade:
-    """Return the cascade of a model written as Einsums, else of a block of its graph."""
-    from accelsim.cli._graphs import graph_of
-    from accelsim.cli._options import read_overrides
-    from accelsim.errors import ConfigError
-    from accelsim.workload import load_model, phase_of
-    from accelsim.workload.cascade import cascade_of
-    from accelsim.workload.serial import is_graph
-
-    if is_graph(source) or (spec := load_model(source)).family != "einsum":
-        return cascade_of(graph_of(source, phase, batch, seq_len, changes), block=block)
-    overrides = {}
-    for path, value in read_overrides(changes).items():
-        head, _, rest = path.partition(".")
-        if head != "model" or not rest:
-            raise ConfigError("a path here begins with model.", path=f"--set {path}")
-        overrides[rest] = value
-    spec = load_model(source, overrides) if overrides else spec
-    return cascade_of(spec, phase_of(spec, phase or "forward", batch, seq_len), block=block)
 
 
 def _analyses(

@@ -50,7 +50,10 @@ def run(
     """Evaluate one point: latency, energy, what limits it, and every operator."""
     if phase is PhaseName.GENERATE:
         if roofline is not None:
-            raise ConfigError("is drawn of one pass, not of a whole generation", path="--roofline")
+            raise ConfigError(
+                "is drawn of one pass, not of a whole generation", path="--roofline",
+                hint="name the pass by `--phase`: prefill, decode, mixed or forward",
+            )  # fmt: skip
         run_generation(
             model, arch, mapping, batch, seq_len, changes, engine, check, exact, as_json
         )

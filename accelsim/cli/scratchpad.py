@@ -11,6 +11,7 @@ from accelsim.cli._graphs import graph_of
 from accelsim.cli._numbers import percent
 from accelsim.cli._options import Batch, Json, SeqLen, Set
 from accelsim.cli._output import facts, place, print_json, table, write, writing
+from accelsim.errors import ConfigError, bytes_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +84,6 @@ def scratchpad(
 
 def _capacity(problem: Problem, text: str) -> int:
     """Return the size that an option means, in bytes."""
-    from accelsim.errors import ConfigError
     from accelsim.mapping.scratchpad import largest_footprint_bytes, lowest_peak
     from accelsim.quantity import parse
 
@@ -101,10 +101,7 @@ def _capacity(problem: Problem, text: str) -> int:
 
 
 def _bytes(size: int) -> str:
-    for factor, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
-        if size >= factor:
-            return f"{size / factor:.2f} {unit}"
-    return f"{size} bytes"
+    return bytes_text(size, 2)
 
 
 def _facts(plan: Allocation) -> Iterator[tuple[str, str]]:

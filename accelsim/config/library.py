@@ -15,8 +15,8 @@ from accelsim.errors import ConfigError, Location, UnknownNameError
 
 __all__ = ["KINDS", "find", "library_root", "names", "paths"]
 
-KINDS: Final = ("models", "arch", "mapping", "sweeps")
-"""The library folders."""
+KINDS: Final = ("models", "arch", "mapping", "sweeps", "mapping/fusion")
+"""The library folders; what is in one inside another is of its own kind only."""
 
 _COMPONENTS: Final = "components"  # parts that architectures extend; not designs themselves
 
@@ -48,8 +48,11 @@ def _roots() -> tuple[Path, ...]:
 @cache
 def _scan(root: Path, kind: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
+    inner = [root / other for other in KINDS if other.startswith(f"{kind}/")]
     for path in sorted((root / kind).rglob("*.yaml")):
         if _COMPONENTS in path.relative_to(root / kind).parts[:-1]:
+            continue
+        if any(path.is_relative_to(folder) for folder in inner):
             continue
         if path.stem in found:
             raise ConfigError(
@@ -107,4 +110,5 @@ def _file(kind: str, text: str) -> Path:
 
 _SINGULAR: Final = {
     "models": "model", "arch": "architecture", "mapping": "mapping", "sweeps": "sweep",
+    "mapping/fusion": "fusion policy",
 }  # fmt: skip

@@ -7,7 +7,8 @@ energy follow from the nest.
 from __future__ import annotations
 
 import math
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any, Final, Literal, Self
 
 from pydantic import model_validator
@@ -47,14 +48,36 @@ from accelsim.nest import (
     Nest,
     Problem,
     accounting,
-    check,
     evaluate,
     parse,
 )
 from accelsim.nest.constraint import Constraint
 from accelsim.nest.memo import found_nest
 
-__all__ = ["COMPONENT", "SpatialArray"]
+__all__ = ["COMPONENT", "ArrayNest", "SpatialArray"]
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayNest:
+    """How an array runs an operator.
+
+    Attributes
+    ----------
+    problem, hierarchy, nest, rules
+        What runs where, how, and what is counted.
+    figures : Figures
+        What it costs, the outermost memory included.
+    gap : float
+        How much more of the objective the nest may have than the best one; 0 where it is proven
+        best, or given.
+    """
+
+    problem: Problem
+    hierarchy: Hierarchy
+    nest: Nest
+    rules: Accounting
+    figures: Figures
+    gap: float
 
 
 class SpatialArray(ArrayUnit):
@@ -153,10 +176,8 @@ class SpatialArray(ArrayUnit):
             self._hierarchies[key] = setting.memory, setting.buffer, made
         return self._hierarchies[key][2]
 
-    def nest(
-        self, work: Work, setting: Setting
-    ) -> tuple[Problem, Hierarchy, Nest, Accounting, float]:
-        """Return how an operator runs: problem, hierarchy, nest, rules of counting, and the gap.
+    def nest(self, work: Work, setting: Setting) -> ArrayNest:
+        """Return how an operator runs, with what it costs.
 
         Raises
         ------
@@ -170,22 +191,23 @@ class SpatialArray(ArrayUnit):
         if policy.given is not None:
             keep = {name: list(p.keep) for name, p in policy.levels.items() if p.keep is not None}
             given = parse(policy.given, hierarchy, keep)
-            check(given, problem, hierarchy)
-            return problem, hierarchy, given, rules, 0.0
+            figures = _evaluated(problem, hierarchy, given, rules)
+            return ArrayNest(problem, hierarchy, given, rules, figures, 0.0)
         found = found_nest(
             problem, hierarchy, policy.objective, rules, _constraints(policy, problem), policy.pad
         )
-        return problem, hierarchy, found.nest, rules, found.gap
+        return ArrayNest(problem, hierarchy, found.nest, rules, found.figures, found.gap)
 
     def figures(self, work: Work, setting: Setting) -> Figures:
         """Return what an operator's nest costs, the outermost memory included."""
-        problem, hierarchy, nest, rules, _ = self.nest(work, setting)
-        return evaluate(problem, hierarchy, nest, rules)
+        return self.nest(work, setting).figures
 
     def estimate(self, work: Work, setting: Setting) -> Estimate:
         """Return time, memory traffic and energy of an operator."""
-        problem, hierarchy, nest, rules, gap = self.nest(work, setting)
-        inside = evaluate(problem, hierarchy.with_free_memory(), nest, rules)
+        run = self.nest(work, setting)
+        problem, gap = run.problem, run.gap
+        # not the search's figures: there the outermost memory takes time and energy
+        inside = _evaluated(problem, run.hierarchy.with_free_memory(), run.nest, run.rules)
         moved = inside.accesses[0].sum(axis=1) * problem.arrays.bits / 8.0
         # a bias comes with the weights, but is no tensor of the nest
         beside = max(0.0, work.weight_bytes - problem.words(1) * problem.tensors[1].bits / 8.0)
@@ -249,6 +271,13 @@ class SpatialArray(ArrayUnit):
                         macro = sram_macro(size, int(level.access_bits or 64), technology_nm)
                         total += copies * macro.leakage_w
         return total
+
+
+# Layers of a model are alike, and a plan asks of each how it runs on every unit and in every part.
+@lru_cache(maxsize=4096)
+def _evaluated(problem: Problem, hierarchy: Hierarchy, nest: Nest, rules: Accounting) -> Figures:
+    """Return what a nest costs, evaluated once for equal questions."""
+    return evaluate(problem, hierarchy, nest, rules)
 
 
 def _constraints(policy: NestPolicy, problem: Problem) -> dict[str, Constraint]:

@@ -10,7 +10,6 @@ import numpy as np
 
 from accelsim.engine import Schedule, TaskGraph
 from accelsim.errors import ConfigError, nearest
-from accelsim.lower._nest_chains import chain_cycles
 from accelsim.lower._nest_emit import Blocks, emit, whole_ps
 from accelsim.lower._nest_streams import ORDER, WAVES, Streams, streams_of
 from accelsim.nest import Figures, Hierarchy, Nest, Problem, Storage, evaluate
@@ -64,8 +63,6 @@ class NestTasks:
         Streams that occupy each port or chain.
     figures : Figures
         The analytic view of one copy.
-    alone_cycles : float
-        What one copy would take if no port served two streams: see `chain_cycles`.
     """
 
     graph: TaskGraph
@@ -73,7 +70,6 @@ class NestTasks:
     own: int
     users: dict[str, tuple[str, ...]]
     figures: Figures
-    alone_cycles: float
 
     def latency_ps(self, schedule: Schedule) -> int:
         """Return when the last task of the operator ends, in picoseconds."""
@@ -167,9 +163,7 @@ def lower_nest(
         users[names[port]] = (*users.get(names[port], ()), other.name)
     servers = np.ones(len(names), np.int64)
     servers[[WAVES, ORDER]] = blocks.count
-    return NestTasks(
-        blocks.graph(names, servers), tuple(labels), own, users, figures, chain_cycles(streams)
-    )
+    return NestTasks(blocks.graph(names, servers), tuple(labels), own, users, figures)
 
 
 def _users(streams: Streams) -> dict[str, tuple[str, ...]]:

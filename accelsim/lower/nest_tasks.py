@@ -30,9 +30,8 @@ class Contention:
 
     Attributes
     ----------
-    analytic_s, alone_s, event_s : float
-        Latency in seconds: of `accelsim.nest.evaluate`, of the longest chain if no port served
-        two streams, and as simulated.
+    analytic_s, event_s : float
+        Latency in seconds: of `accelsim.nest.evaluate`, and as simulated.
     busy : dict of str to float
         Part of the event latency for which each resource was busy with anything.
     shared : dict of str to tuple of str
@@ -42,7 +41,6 @@ class Contention:
     """
 
     analytic_s: float
-    alone_s: float
     event_s: float
     busy: dict[str, float]
     shared: dict[str, tuple[str, ...]]
@@ -51,8 +49,8 @@ class Contention:
 
     @property
     def excess(self) -> float:
-        """How much longer the event view takes than without contention, as a part of that."""
-        return self.event_s / self.alone_s - 1.0
+        """How much longer the event view takes than the analytic one, as a part of that."""
+        return self.event_s / self.analytic_s - 1.0
 
     @property
     def busiest(self) -> str:
@@ -87,7 +85,7 @@ def contention(
     busy = busy_ps(tasks.graph, cut) / took
     names, servers = tasks.graph.resource_names, tasks.graph.servers
     return Contention(
-        tasks.figures.latency_s, tasks.alone_cycles / hierarchy.frequency_hz, took * 1e-12,
+        tasks.figures.latency_s, took * 1e-12,
         {names[i]: float(busy[i]) for i in np.flatnonzero(servers == 1) if busy[i] > 0.0},
         {name: tasks.users[name] for name in tasks.users if len(tasks.users[name]) > 1},
         copies, tasks.graph.n_tasks,
@@ -99,29 +97,24 @@ def agreement_cycles(problem: Problem, hierarchy: Hierarchy, nest: Nest) -> floa
 
     Notes
     -----
-    The analytic view lets each level fill once before its first tile, and drain once after the
-    last, at the average of all its tiles.  Events also show what the tile of a slow tensor takes
-    more than the average, that an inner level fills and drains anew in each tile of the level
-    outside it, and that partial sums are not read back evenly.  Each level can thus be apart
-    by, for each tile of the levels outside it, one tile's load of every tensor, wave and drain;
-    and all partial sums that are read back.  Where a port serves the units more slowly than they
-    work, the analytic view hides loads behind that, which events do only if double buffered.
+    Where one memory is inside the outermost they are equal, to the rounding of events.  Where
+    levels are nested, events also show what the first and last tiles of an inner level wait for
+    the level outside: at most, for each tile of the single-buffered levels outside, one tile's
+    load of every tensor, its wave and its drain.
     """
-    figures = evaluate(problem, hierarchy, nest)
-    streams = streams_of(problem, hierarchy, nest, figures)
+    streams = streams_of(problem, hierarchy, nest, evaluate(problem, hierarchy, nest))
+    if len(streams.levels) < 2:
+        return 0.0
     total, outer = 0.0, 1
     for level in streams.levels:
         once = float(level.skew)
         for stream in streams.tiles:
             if stream.node == level.node and stream.lanes:
-                cycles = max(lane.cycles for lane in stream.lanes)
-                total += cycles if stream.direction == "back" else 0.0
-                once += cycles / stream.tiles
+                once += max(lane.cycles for lane in stream.lanes) / stream.tiles
         total += once * outer
-        outer = max(outer, level.tiles)
-    made = streams.steps * streams.step_cycles
-    served = (lane.cycles for stream in streams.operands for lane in stream.lanes)
-    return total + max(0.0, max(served, default=0.0) - made)
+        if level.buffers == 1:
+            outer = max(outer, level.tiles)
+    return total
 
 
 def slices(tasks: NestTasks, schedule: Schedule) -> Iterator[str]:

@@ -93,6 +93,11 @@ def fetches(loops: Sequence[Loop], ranks: Iterable[str]) -> int:
     ranks : iterable of str
         Those of the tensor.
 
+    Notes
+    -----
+    The rule of `accelsim.nest`, for named ranks: its kernel counts it over the arrays of a whole
+    hierarchy, which an Einsum between two memories has no use for. A test holds the two together.
+
     Examples
     --------
     >>> nest = (Loop("p", 4), Loop("m", 8))

@@ -7,29 +7,28 @@ search may do from a policy; the search itself knows neither files nor workloads
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
-from accelsim.config import Nonnegative, Positive, Spec, Whole, load_named
+from accelsim.arch import ArchitectureSpec
+from accelsim.config import load_named
 from accelsim.cost import Setting, Work
 from accelsim.cost._spatial_levels import FanoutSpec
 from accelsim.cost.spatial import SpatialArray
 from accelsim.errors import ConfigError, MappingError, nearest
+from accelsim.mapping._fusion_policy import FusionPolicy, OperationCost, VectorUnit
 from accelsim.nest.accounting import Accounting, accounting
 from accelsim.nest.fuse import (
     Access,
     FusedDevice,
     Fusion,
-    FusionLimits,
     FusionObjective,
     Statement,
     fuse,
 )
-from accelsim.nest.hierarchy import Fanout, Hierarchy
+from accelsim.nest.hierarchy import Fanout, Hierarchy, Node, Storage
 from accelsim.nest.problem import Axis, Problem, TensorAccess
 from accelsim.workload.cascade import MOVES, Cascade, Einsum, Reference
 from accelsim.workload.tensor import dtype_bits
@@ -38,78 +37,12 @@ __all__ = [
     "FusionPolicy",
     "OperationCost",
     "VectorUnit",
+    "device_of",
     "fuse_cascade",
     "fused_device",
     "load_fusion_policy",
     "statements",
 ]
-
-
-class OperationCost(Spec):
-    """What one operation of an Einsum costs a unit of its array, for one point."""
-
-    cycles: Positive = 1.0
-    """Cycles of the unit."""
-    pj: Nonnegative | None = None
-    """Energy; what the array states for a multiply-accumulate if it is not given."""
-
-
-class VectorUnit(Spec):
-    """Units for all but products, that share the outer levels of a spatial array."""
-
-    below: str
-    """Innermost level that they share; each instance of it feeds units of its own."""
-    per_cycle: Positive
-    """Operations per cycle of one instance."""
-    pj: Nonnegative = 0.0
-    """Energy of an operation."""
-
-
-class FusionPolicy(Spec):
-    """Which array runs which Einsums, and what the search may do."""
-
-    name: str
-    """Name of the policy."""
-    source: str = ""
-    """Where it comes from."""
-    memory: str
-    """Level of the array in which tensors stay between Einsums."""
-    together: bool = False
-    """Arrays work at the same time, on different iterations of a group."""
-    vectors: dict[str, VectorUnit] = Field(default_factory=dict)
-    """Other arrays of the device, by name; ``array`` is the spatial array itself."""
-    arrays: dict[str, str]
-    """Operation, or name of an Einsum -> array that runs it; ``default`` for all others."""
-    operations: dict[str, dict[str, OperationCost]] = Field(default_factory=dict)
-    """Array -> operation -> what it costs; one cycle of a unit where it is not stated."""
-    roles: dict[str, dict[str, str]] = Field(default_factory=dict)
-    """Einsum -> tensor -> what the levels call it, where it is not what follows from its place:
-    the first operand of a product is the ``input``, the second the ``weight``; every operand of
-    anything else is an ``input``."""
-    groups: list[list[str]] = Field(default_factory=list)
-    """Einsums of each group in order, where the groups are given."""
-    shared: list[str] | None = None
-    """Ranks over which shared loops may run."""
-    tiles: dict[str, list[Whole]] = Field(default_factory=dict)
-    """Rank -> tiles that its shared loop may leave."""
-    loops: Whole = 4
-    """Most shared loops of a group."""
-    longest: Whole = 64
-    """Most Einsums of a group."""
-    candidates: Whole = 20000
-    """Most arrangements of a group that are tried before the search reports a gap."""
-
-    within: Nonnegative = 0.0
-    """Gap at which a group is good enough."""
-
-    def limits(self) -> FusionLimits:
-        """Return what the search may do."""
-        return FusionLimits(
-            tuple(tuple(group) for group in self.groups),
-            None if self.shared is None else frozenset(self.shared),
-            {rank: tuple(tiles) for rank, tiles in self.tiles.items()},
-            self.loops, self.longest, self.candidates, self.within,
-        )  # fmt: skip
 
 
 def load_fusion_policy(
@@ -122,7 +55,27 @@ def load_fusion_policy(
     ConfigError
         If the file or an override is wrong; says where and what is legal.
     """
-    return load_named(name, FusionPolicy, "mapping", overrides)
+    return load_named(name, FusionPolicy, "mapping/fusion", overrides)
+
+
+def device_of(architecture: ArchitectureSpec, policy: FusionPolicy, dtype: str) -> FusedDevice:
+    """Return the spatial array of an architecture as a device that fuses.
+
+    Raises
+    ------
+    ConfigError
+        If it has none or several, or the array cannot fuse so; see `fused_device`.
+    """
+    arrays = [one for one in architecture.device.units.values() if isinstance(one, SpatialArray)]
+    if len(arrays) != 1:
+        has = "several" if arrays else "none"
+        raise ConfigError(
+            f"`{architecture.name}` has {has} of `kind: spatial`; fusion needs one",
+            path="device.units", hint="`accelsim list archs` says where the files are",
+        )  # fmt: skip
+    (array,) = arrays
+    memory = architecture.device.memories[array.memory]
+    return fused_device(array, Setting(memory, None, architecture.technology_nm), policy, dtype)
 
 
 def fused_device(
@@ -158,6 +111,7 @@ def fused_device(
         replace(node, dims=None) if isinstance(node, Fanout) else node for node in made.nodes
     )
     arrays = {"array": replace(made, nodes=nodes)}
+    memory = policy.memory or _next_memory(nodes)
     for name, unit in policy.vectors.items():
         shared = nodes[: made.index(unit.below) + 1]
         arrays[name] = Hierarchy(shared, unit.pj, unit.per_cycle, made.frequency_hz)
@@ -166,7 +120,17 @@ def fused_device(
         for level in array.levels
         if isinstance(level, FanoutSpec) and level.unrolls_for is not None
     }
-    return FusedDevice(arrays, policy.memory, policy.together, roles)
+    return FusedDevice(arrays, memory, policy.together, roles)
+
+
+def _next_memory(nodes: Sequence[Node]) -> str:
+    """Return the memory next to the outermost."""
+    memories = [node.name for node in nodes if isinstance(node, Storage)]
+    if len(memories) < 2:
+        raise ConfigError(
+            "the array has one memory only, so nothing can stay on chip", path="levels"
+        )
+    return memories[1]
 
 
 def fuse_cascade(
@@ -190,7 +154,7 @@ def fuse_cascade(
     objective : {"energy", "traffic", "latency"}
         What to make small.
     rules : Accounting, optional
-        What is counted; accelsim's own unless given.
+        What is counted; what the policy says unless given.
 
     Raises
     ------
@@ -200,7 +164,7 @@ def fuse_cascade(
     _check(cascade, policy)
     return fuse(
         statements(cascade, policy), device, objective, outputs=cascade.outputs,
-        rules=rules or accounting("accelsim"), limits=policy.limits(),
+        rules=rules or accounting(policy.accounting), limits=policy.limits(),
     )  # fmt: skip
 
 

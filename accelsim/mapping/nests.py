@@ -11,10 +11,11 @@ from accelsim.arch import ArchitectureSpec
 from accelsim.cost import Setting, Work
 from accelsim.cost.spatial import SpatialArray
 from accelsim.errors import MappingError
+from accelsim.mapping._lone import arrays_for, rule_for
 from accelsim.mapping.plan import Placer, settings_of
 from accelsim.mapping.policy import MappingSpec
 from accelsim.mapping.work import work_of
-from accelsim.nest import Accounting, Figures, Hierarchy, Nest, Problem, evaluate
+from accelsim.nest import Accounting, Figures, Hierarchy, Nest, Problem
 from accelsim.workload import Workload
 from accelsim.workload.counts import counts
 
@@ -130,16 +131,35 @@ def map_workload(
 
 
 def map_product(work: Work, architecture: ArchitectureSpec, mapping: MappingSpec) -> MappedNest:
-    """Return the nest of one operator on the first spatial array.
+    """Return the nest of one operator by its sizes, on the fastest array that the rules allow.
+
+    Parameters
+    ----------
+    work : Work
+        A product or a convolution; the zeros and formats of its operands count.
+    architecture, mapping
+        What it runs on, and how: the first rule of `place` that holds decides, as for a model.
 
     Raises
     ------
+    ConfigError
+        If no format of the arrays holds the operator's.
     MappingError
-        If the architecture has no spatial array, or the nest does not fit.
+        If the architecture has no spatial array, the nest does not fit, or the rules cannot be
+        followed: none holds, or the one to decide asks for what only an operator of a model has
+        (phase, label, name), places it on other units or divides it over several; names the rule.
     """
-    unit = _arrays(architecture)[0]
-    setting = settings_of(architecture, mapping)[unit]
-    return _mapped("product", 1, unit, architecture, work, setting)
+    _arrays(architecture)
+    rule, called = rule_for(work, mapping)
+    settings = settings_of(architecture, mapping)
+    found = [
+        _mapped(
+            "product", 1, unit, architecture, work,
+            settings[unit] if rule.nest is None else replace(settings[unit], nests=rule.nest),
+        )
+        for unit in arrays_for(work, architecture, rule, called)
+    ]  # fmt: skip
+    return min(found, key=lambda one: one.figures.latency_s)
 
 
 def _arrays(architecture: ArchitectureSpec) -> list[str]:
@@ -168,8 +188,9 @@ def _mapped(
     array = architecture.device.units[unit]
     assert isinstance(array, SpatialArray)  # noqa: S101 - `_arrays` takes no others
     try:
-        problem, hierarchy, nest, rules, gap = array.nest(work, setting)
-        figures = evaluate(problem, hierarchy, nest, rules)
+        run = array.nest(work, setting)
     except MappingError as error:
         raise MappingError(f"operator `{name}` on `{unit}`: {error}") from None
-    return MappedNest((name,), times, unit, problem, hierarchy, nest, rules, figures, gap)
+    return MappedNest(
+        (name,), times, unit, run.problem, run.hierarchy, run.nest, run.rules, run.figures, run.gap
+    )

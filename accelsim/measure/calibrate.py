@@ -76,8 +76,6 @@ def calibrate(
     ------
     ConfigError
         If no row of the board and source can be modelled, or too few may be fitted on.
-    MissingExtraError
-        Without scipy.
     UnknownNameError
         If no component file lists the board.
 

@@ -13,8 +13,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.errors import MissingExtraError
-
 __all__ = ["BOUNDS", "SHARES", "Bounds", "Score", "minimum", "rounded", "sample", "score"]
 
 Bounds = Mapping[str, tuple[float, float]]
@@ -135,16 +133,8 @@ def minimum(
 
     Differential evolution with a fixed seed, then Nelder-Mead from the best point. A bound whose
     ends are equal fixes its scalar.
-
-    Raises
-    ------
-    MissingExtraError
-        Without scipy.
     """
-    try:
-        optimize: Any = import_module("scipy.optimize")
-    except ImportError:
-        raise MissingExtraError("scipy", "dev", "calibration") from None
+    optimize: Any = import_module("scipy.optimize")  # half a second that only fitting needs
     low, high = np.array(bounds, dtype=np.float64).T
     free = np.flatnonzero(high > low)
 

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.cost.link import PATTERNS, AlphaBetaLink, course
-from accelsim.errors import MissingExtraError
 
 __all__ = ["Collectives", "Figure", "fit_link", "free_figures", "predicted_s"]
 
@@ -99,11 +98,6 @@ def fit_link(
     -----
     Minimises the mean of |ln(predicted/measured)| over the logarithms of the figures by
     differential evolution, then Nelder-Mead; four digits are kept.
-
-    Raises
-    ------
-    MissingExtraError
-        Without scipy.
     """
     data = link.model_dump()
     free, times = free_figures(data, protocols), _times_of(data, rows)
@@ -193,10 +187,7 @@ def _times(served: Any, count: int, data: Mapping[str, Any]) -> NDArray[np.float
 def _minimum(
     loss: Callable[[NDArray[np.float64]], float], bounds: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    try:
-        optimize = import_module("scipy.optimize")
-    except ImportError:
-        raise MissingExtraError("scipy", "dev", "calibration") from None
+    optimize: Any = import_module("scipy.optimize")  # half a second that only fitting needs
     wide = optimize.differential_evolution(
         loss, list(map(tuple, bounds)), seed=_SEED, maxiter=300, popsize=12, polish=False
     )

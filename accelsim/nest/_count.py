@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.jit import inlined_kernel, kernel
-from accelsim.nest._overlap import level_row, overlapped, widths
+from accelsim.nest._overlap import level_row, rows_cycles, widths
 from accelsim.nest._windows import alike, new_part
 from accelsim.nest.hierarchy import HierarchyArrays
 from accelsim.nest.problem import ProblemArrays
@@ -53,7 +53,7 @@ class Scratch(NamedTuple):
     ports : (N, 3) float64
         Cycles in which a memory's results leave it, and in which its ports read for the units and
         take from them.
-    rows : (N, 2 T + 3), anew : (T + 1,) float64
+    rows : (N, 2 T + 2), waits : (N,), anew : (T + 1,) float64
         As of `accelsim.nest._overlap.level_row`.
     times, extents : (D,) int64
     """
@@ -64,6 +64,7 @@ class Scratch(NamedTuple):
     tiles: Floats
     ports: Floats
     rows: Floats
+    waits: Floats
     anew: Floats
     times: Ints
     extents: Ints
@@ -76,7 +77,7 @@ def scratch(nodes: int, dims: int, tensors: int) -> Scratch:
     return Scratch(
         np.ones((nodes + 1, dims), np.int64), np.ones(nodes + 1),
         np.zeros((nodes, tensors)), np.zeros((nodes, tensors)), np.zeros((nodes, 3)),
-        np.zeros((nodes, width)), np.ones(common),
+        np.zeros((nodes, width)), np.zeros(nodes), np.ones(common),
         np.empty(dims, np.int64), np.empty(dims, np.int64),
     )  # fmt: skip
 
@@ -369,12 +370,13 @@ def _pipelined(hierarchy: HierarchyArrays, room: Scratch, steps: float) -> float
         cycles = max(cycles, read + taken if hierarchy.shared_port[node] else max(read, taken))
     room.anew[:] = 1.0
     for node in range(1, nodes):
-        if room.tiles[node].max() > 0.0:
-            level_row(
+        room.rows[node], room.waits[node] = 0.0, 0.0
+        most = 0.0
+        for t in range(tensors):
+            most = max(most, room.tiles[node, t])
+        if most > 0.0:
+            room.waits[node] = level_row(
                 room.load[node], room.tiles[node], room.ports[node, 0], hierarchy.skew[node],
                 hierarchy.buffers[node], room.anew, room.rows[node],
             )  # fmt: skip
-    for node in range(nodes - 1, 0, -1):
-        if room.tiles[node].max() > 0.0:
-            cycles = overlapped(room.rows[node], tensors, cycles)
-    return cycles
+    return rows_cycles(room.rows, room.waits, tensors, cycles)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.errors import MappingError
 from accelsim.nest._count import DRAINS, FILLS, READS, UPDATES
+from accelsim.nest._fuse_moved import Moved
 from accelsim.nest._fuse_types import FusedDevice, FusionObjective, Statement
 from accelsim.nest._fuse_view import down_to, for_traffic, inside, numbered, numbers
 from accelsim.nest.accounting import Accounting
@@ -23,35 +24,13 @@ from accelsim.nest.evaluate import evaluate
 from accelsim.nest.hierarchy import Hierarchy, Storage
 from accelsim.nest.nest import Loop, Nest, tile_bits
 from accelsim.nest.problem import Problem
-from accelsim.nest.search import search
+from accelsim.nest.search import MOST_LABELS, search
 
-__all__ = ["Inner", "InnerSearch", "Moved", "named"]
+__all__ = ["Inner", "InnerSearch", "named"]
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """Bits read from and written to the outermost and the fusing memory, and energy."""
-
-    outside_read: float = 0.0
-    outside_written: float = 0.0
-    fusing_read: float = 0.0
-    fusing_written: float = 0.0
-    energy_pj: float = 0.0
-
-    def plus(self, other: Moved, times: float = 1.0) -> Moved:
-        """Return the sum with another, so many times."""
-        return Moved(
-            self.outside_read + times * other.outside_read,
-            self.outside_written + times * other.outside_written,
-            self.fusing_read + times * other.fusing_read,
-            self.fusing_written + times * other.fusing_written,
-            self.energy_pj + times * other.energy_pj,
-        )
-
-    def value(self, objective: FusionObjective) -> float:
-        """Return energy or traffic; 0 for latency, of which moved bits are no sum."""
-        traffic = self.outside_read + self.outside_written
-        return {"energy": self.energy_pj, "traffic": traffic, "latency": 0.0}[objective]
+_TIMED_LABELS: Final = 1024
+"""Partial nests kept where time counts: arrangements are many; the gap says what is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +67,13 @@ class _Steps:
     found: list[tuple[float, float, Inner]]  # needs, room it was asked with
     refused: float = -1.0
 
+    def known(self, room: float) -> Inner | None:
+        """Return what is best in a room, if it is known: the best of more room that needs less."""
+        for needs, asked, inner in self.found:
+            if needs <= room <= asked:
+                return inner
+        return None
+
 
 class InnerSearch:
     """Best nests of statements on one device, each found once."""
@@ -96,11 +82,10 @@ class InnerSearch:
         self.device, self.rules = device, rules
         self.known: dict[object, _Steps] = {}
         self.searched = 0
-        self.exact = True  # every nest so far is proven best
 
     def best(
         self, one: Statement, extents: Mapping[str, int], held: Collection[str], room: float,
-        objective: FusionObjective, *, relaxed: bool = False,
+        objective: FusionObjective, *, relaxed: bool = False, rules: Accounting | None = None,
     ) -> Inner | None:  # fmt: skip
         """Return the best nest of one iteration; None if none fits.
 
@@ -113,13 +98,20 @@ class InnerSearch:
             Tensors of the cascade that are in the fusing memory already.
         room : float
             Bits of it that are left for tiles that pass through.
-        objective : {"energy", "traffic", "latency"}
+        objective : {"energy", "traffic", "latency", "edp"}
         relaxed : bool
             Has the fusing memory twice, with loops between, as if the shared ones were its own:
             with whole extents and all room, no iteration of any arrangement costs less.
+        rules : Accounting, optional
+            What is counted, if not what is counted elsewhere.
+
+        Notes
+        -----
+        All room is asked for first: what is best there is also best in every room that it fits.
         """
         if room < 0:
             return None
+        rules = rules or self.rules
         problem = numbered(one.problem, extents)
         roles = tuple(access.role for access in one.accesses)
         places = frozenset(t for t, a in enumerate(one.accesses) if a.tensor in held)
@@ -128,27 +120,32 @@ class InnerSearch:
         )
         key = (
             problem, roles, places, one.array, legal, one.point_cycles, one.point_pj, objective,
-            relaxed,
+            relaxed, rules,
         )  # fmt: skip
         steps = self.known.setdefault(key, _Steps([]))
-        for needs, asked, inner in steps.found:
-            if needs <= room <= asked:
+        if (inner := steps.known(room)) is not None:
+            return inner
+        for asked in dict.fromkeys((self.device.fusing.capacity_bits, room)):
+            if asked <= steps.refused:
+                return None
+            if any(asked == earlier for _, earlier, _ in steps.found):
+                continue
+            self.searched += 1
+            try:
+                inner = self._searched(
+                    one, problem, roles, places, asked, objective, relaxed, rules
+                )
+            except MappingError:
+                steps.refused = max(steps.refused, asked)
+                return None
+            steps.found.append((inner.tile_bits, asked, inner))
+            if inner.tile_bits <= room or asked == room:
                 return inner
-        if room <= steps.refused:
-            return None
-        self.searched += 1
-        try:
-            inner = self._searched(one, problem, roles, places, room, objective, relaxed)
-        except MappingError:
-            steps.refused = max(steps.refused, room)
-            return None
-        self.exact = self.exact and inner.surplus <= 1e-9
-        steps.found.append((inner.tile_bits, room, inner))
-        return inner
+        return None
 
     def _searched(
         self, one: Statement, problem: Problem, roles: tuple[str, ...], places: frozenset[int],
-        room: float, objective: FusionObjective, relaxed: bool,
+        room: float, objective: FusionObjective, relaxed: bool, rules: Accounting,
     ) -> Inner:  # fmt: skip
         hierarchy = inside(self.device, one, roles, places, room, relaxed)
         if objective == "traffic":
@@ -156,11 +153,12 @@ class InnerSearch:
             if relaxed:
                 priced = down_to(priced, self.device.memory)
                 hierarchy = priced
-            found = search(problem, priced, "energy", rules=self.rules)
+            found = search(problem, priced, "energy", rules=rules)
         else:
-            wanted: Literal["energy", "latency"] = objective
-            found = search(problem, hierarchy, wanted, rules=self.rules)
-        inner = _priced(self.device, problem, hierarchy, found.nest, places, self.rules)
+            wanted: Literal["energy", "latency", "edp"] = objective
+            most = _TIMED_LABELS if objective != "energy" and not relaxed else MOST_LABELS
+            found = search(problem, hierarchy, wanted, rules=rules, most_labels=most)
+        inner = _priced(self.device, problem, hierarchy, found.nest, places, rules)
         return replace(inner, surplus=found.gap)
 
 

@@ -1,88 +1,15 @@
-"""Where each statement of a fused group stands among the shared loops, and what must stay on chip.
-
-A statement runs inside the leading loops over dims that it has; one that makes all of a tensor
-before others begin, or waits for all of it, stands outside the deeper loops.
-"""
+"""Shared loops around the statements of a group, and what must stay on chip under them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from accelsim.errors import MappingError
-from accelsim.nest._fuse_types import Access, Resident, SharedLoop, Statement, tile_words
+from accelsim.nest._fuse_chain import Chain, alike, depths, optional, required
+from accelsim.nest._fuse_types import Resident, SharedLoop, Statement, tile_words
 
-__all__ = ["Arrangement", "Chain", "arrange", "optional", "required"]
-
-
-@dataclass(frozen=True)
-class Chain:
-    """Statements in order of execution, and who makes and reads each tensor.
-
-    Attributes
-    ----------
-    statements : tuple of Statement
-    makers : mapping of str to int
-        Tensor -> the statement that makes it.
-    readers : mapping of str to tuple of int
-        Tensor -> the statements that read it.
-    outputs : frozenset of str
-        Tensors that leave the cascade.
-    """
-
-    statements: tuple[Statement, ...]
-    makers: Mapping[str, int]
-    readers: Mapping[str, tuple[int, ...]]
-    outputs: frozenset[str]
-
-    @classmethod
-    def of(cls, statements: Sequence[Statement], outputs: Collection[str] = ()) -> Chain:
-        """Return the chain of statements; what nobody reads leaves, too.
-
-        Raises
-        ------
-        MappingError
-            If two statements make one tensor, or one reads what is made only later and is not
-            running.
-        """
-        makers: dict[str, int] = {}
-        readers: dict[str, list[int]] = {}
-        for place, one in enumerate(statements):
-            if one.made in makers:
-                raise MappingError(f"`{one.name}` makes `{one.made}`, as another statement does")
-            makers[one.made] = place
-            for access in one.accesses[:-1]:
-                found = readers.setdefault(access.tensor, [])
-                if place not in found:
-                    found.append(place)
-        for tensor, maker in makers.items():
-            early = [at for at in readers.get(tensor, ()) if at <= maker]
-            if early and not statements[maker].running:
-                raise MappingError(
-                    f"`{statements[early[0]].name}` reads `{tensor}` before it is made"
-                )
-        unread = {
-            tensor for tensor in makers if not set(readers.get(tensor, ())) - {makers[tensor]}
-        }
-        return cls(
-            tuple(statements), makers, {t: tuple(at) for t, at in readers.items()},
-            frozenset(outputs) | unread,
-        )  # fmt: skip
-
-    def may_end(self, place: int) -> bool:
-        """Return whether groups may part before a statement: no running tensor goes back over."""
-        return not any(
-            at < place <= maker
-            for tensor, maker in self.makers.items()
-            for at in self.readers.get(tensor, ())
-        )
-
-    def accesses(self, place: int, tensor: str) -> Iterator[tuple[int, Access]]:
-        """Yield every access of a statement to a tensor, with its place in the problem."""
-        for t, access in enumerate(self.statements[place].accesses):
-            if access.tensor == tensor:
-                yield t, access
+__all__ = ["Arrangement", "arrange"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,29 +39,6 @@ class Arrangement:
     needed: tuple[float, ...]
 
 
-def required(chain: Chain, first: int, last: int) -> frozenset[str]:
-    """Return dims that a group must loop over one by one: what runs is read before it is made."""
-    return frozenset(
-        chain.statements[maker].running
-        for tensor, maker in chain.makers.items()
-        if first <= maker < last
-        for at in chain.readers.get(tensor, ())
-        if first <= at < maker
-    )
-
-
-def optional(chain: Chain, first: int, last: int) -> tuple[str, ...]:
-    """Return tensors that a group reads or makes and that only perhaps stay on chip."""
-    names: dict[str, None] = {}
-    for place in range(first, last):
-        for access in chain.statements[place].accesses:
-            maker = chain.makers.get(access.tensor, -1)
-            inside = [at for at in chain.readers.get(access.tensor, ()) if first <= at < last]
-            if not (first <= maker < last and inside):
-                names[access.tensor] = None
-    return tuple(names)
-
-
 def arrange(
     chain: Chain, first: int, last: int, loops: tuple[SharedLoop, ...], pins: frozenset[str],
     buffers: int, together: bool,
@@ -155,10 +59,11 @@ def arrange(
     together : bool
         Whether a tile between two arrays is made while the one before is read.
     """
-    depth = _depths(chain, first, last, tuple(loop.dim for loop in loops))
-    for j, loop in enumerate(loops):
-        if sum(d > j for d in depth) < 2:
-            return None
+    dims = tuple(loop.dim for loop in loops)
+    depth = depths(chain, first, last, dims)
+    if depth is None:
+        return None
+    for loop in loops:
         if loop.tile > 1 and loop.dim in required(chain, first, last):
             return None
     iterations = tuple(math.prod(loop.trips for loop in loops[:d]) for d in depth)
@@ -178,51 +83,6 @@ def arrange(
     return Arrangement(
         loops, tuple(depth), iterations, tuple(repeats), tuple(extents), residents, needed
     )  # fmt: skip
-
-
-def _depths(chain: Chain, first: int, last: int, dims: tuple[str, ...]) -> list[int]:
-    """Return how many loops stand around each statement, as many as are legal."""
-    depth = []
-    for one in chain.statements[first:last]:
-        leading = (j for j, dim in enumerate(dims) if dim not in one.problem.dims)
-        depth.append(next(leading, len(dims)))
-    before: list[int] = []
-    while before != depth:
-        before = list(depth)
-        for maker, reader, legal in _edges(chain, first, last):
-            common = min(depth[maker], depth[reader])
-            broken = next((j for j in range(common) if dims[j] not in legal), None)
-            if broken is not None:
-                earlier = min(maker, reader)
-                depth[earlier] = broken
-        for j in range(len(dims)):
-            inside = [at for at, d in enumerate(depth) if d > j]
-            for at in inside[:-1]:
-                if any(depth[x] <= j for x in range(at, inside[-1])):
-                    depth[at] = j
-    return depth
-
-
-def _edges(chain: Chain, first: int, last: int) -> Iterator[tuple[int, int, frozenset[str]]]:
-    """Yield maker and reader of each tensor between them, and the dims that index it in both."""
-    for tensor, maker in chain.makers.items():
-        if not first <= maker < last:
-            continue
-        made = chain.statements[maker].accesses[-1].ranks
-        for reader in chain.readers.get(tensor, ()):
-            if not first <= reader < last:
-                continue
-            for t, access in chain.accesses(reader, tensor):
-                if reader == maker and t == len(chain.statements[reader].accesses) - 1:
-                    continue
-                yield maker - first, reader - first, _alike(made, access.ranks)
-
-
-def _alike(one: tuple[str, ...], other: tuple[str, ...]) -> frozenset[str]:
-    """Return dims that index the same axis of a tensor in two statements."""
-    if len(one) != len(other):
-        return frozenset()
-    return frozenset(a for a, b in zip(one, other, strict=True) if a and a == b)
 
 
 def _residents(
@@ -319,7 +179,7 @@ def _common(chain: Chain, first: int, tensor: str, used: list[int], group: Arran
         return common
     for j, loop in enumerate(group.loops[:common]):
         without = all(loop.dim not in dims for _, dims in every)
-        same = all(loop.dim in _alike(every[0][0], ranks) for ranks, _ in every)
+        same = all(loop.dim in alike(every[0][0], ranks) for ranks, _ in every)
         if not (without or same):
             return j
     return common

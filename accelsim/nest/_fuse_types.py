@@ -17,11 +17,11 @@ from accelsim.nest.nest import Nest
 from accelsim.nest.problem import Problem
 
 __all__ = [
-    "Access", "FusedDevice", "FusedGroup", "FusedStatement", "FusionLimits", "FusionObjective",
-    "Resident", "SharedLoop", "Statement",
+    "Access", "FusedDevice", "FusedGroup", "FusedStatement", "FusionLimits",
+    "FusionObjective", "Resident", "SharedLoop", "Statement",
 ]  # fmt: skip
 
-FusionObjective = Literal["energy", "traffic", "latency"]
+FusionObjective = Literal["energy", "traffic", "latency", "edp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +187,13 @@ class FusionLimits:
         Most arrangements of a group that are looked at before the search reports a gap.
     within : float
         Gap at which a group is good enough, as a part of its bound.
+    patience : int
+        Nests that are searched for since a group last got better before its search reports a gap.
+    refined : int
+        Where time counts: arrangements, those first that nests of least energy make best, whose
+        nests are searched for anew with time in mind.
+    split : {"freely", "everywhere", "nowhere"}
+        Where groups part if they are not given: where it is best, wherever they may, nowhere.
     """
 
     groups: tuple[tuple[str, ...], ...] = ()
@@ -196,6 +203,9 @@ class FusionLimits:
     longest: int = 64
     candidates: int = 20000
     within: float = 0.0
+    patience: int = 100
+    refined: int = 4
+    split: Literal["freely", "everywhere", "nowhere"] = "freely"
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +296,7 @@ class FusedGroup:
     needed_bits : float
         The most that the fusing memory holds at a time.
     bound : float
-        No such group has less of the objective: pJ, bits or cycles.
+        No such group has less of the objective: pJ, bits, cycles or pJ x cycles.
     tried : int
         Arrangements that were priced.
     """
@@ -307,9 +317,10 @@ class FusedGroup:
         return tuple(one.name for one in self.statements)
 
     def value(self, objective: FusionObjective) -> float:
-        """Return what the group has of an objective: pJ, bits or cycles."""
+        """Return what the group has of an objective: pJ, bits, cycles or pJ x cycles."""
         return {
             "energy": self.energy_pj, "traffic": self.moved_bits, "latency": self.cycles,
+            "edp": self.energy_pj * self.cycles,
         }[objective]  # fmt: skip
 
     def bounded(self, bound: float, tried: int) -> FusedGroup:

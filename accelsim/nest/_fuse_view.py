@@ -21,7 +21,10 @@ _ASIDE: Final = 1e-6
 
 
 def numbered(problem: Problem, extents: Mapping[str, int]) -> Problem:
-    """Return a problem of other sizes, its dims and tensors by number: equals share answers."""
+    """Return a problem of other sizes, its dims and tensors by number: equals share answers.
+
+    One of a single point has a dim of size 1 all the same, since the mapper needs one.
+    """
     place = {dim: f"d{i}" for i, dim in enumerate(problem.dims)}
     tensors = tuple(
         TensorAccess(
@@ -31,6 +34,8 @@ def numbered(problem: Problem, extents: Mapping[str, int]) -> Problem:
         )
         for t, tensor in enumerate(problem.tensors)
     )
+    if not place:
+        return Problem(("d0",), (1,), tensors)
     return Problem(tuple(place.values()), tuple(extents[dim] for dim in problem.dims), tensors)
 
 

@@ -76,7 +76,10 @@ def arrive(
     pipelined = bounds.timed and bounds.pipelined
     width, common = widths(tensors)
     loads, tiles, units = np.empty(tensors), np.empty(tensors), np.empty((nodes, 2))
-    memory = hierarchy.storage[1:node].sum()
+    memories = 0
+    for n in range(1, nodes):
+        memories += hierarchy.storage[n]
+    memory, around, begins = _beginnings(hierarchy, node, keep)
     extents, clipped = np.empty(dims, np.int64), np.empty(dims, np.int64)
     total = 0
     for i in range(labels.state.shape[0]):
@@ -91,7 +94,8 @@ def arrive(
             value[timed + TIMED + node] = value[USED]
         draining = 0.0
         levels = value[timed + TIMED + 3 * nodes :] if pipelined else value[:0]
-        anew, rows = levels[:common], levels[common:].reshape((-1, width))
+        anew, waits = levels[:common], levels[common : common + memories]
+        rows = levels[common + memories :].reshape((-1, width))
         loads[:], tiles[:], units[:] = 0.0, 0.0, 0.0
         for t in range(tensors):
             if node < nodes and not keep[node, t]:
@@ -108,17 +112,24 @@ def arrive(
         if pipelined:
             if node < nodes:
                 row = rows[memory]
-                level_row(
+                wait = level_row(
                     loads, tiles, draining, hierarchy.skew[node], hierarchy.buffers[node], anew,
                     row,
                 )  # fmt: skip
-                value[timed + WAITS] += row[tensors : 2 * tensors].sum() + row[-2] + row[-1]
+                waits[around] += wait
+                value[timed + WAITS] += row[2 * tensors + 1] + wait
+                for t in range(tensors):
+                    value[timed + WAITS] += row[tensors + t]
+                for t in range(common):
+                    if not begins[t]:
+                        anew[t] = 1.0
             inside = bounds.steps / value[USED]
             for n in range(nodes):
                 read, written = units[n]
                 both = read + written if hierarchy.shared_port[n] else max(read, written)
                 inside = max(inside, both)
-            value[timed + LEAST] = rows_cycles(rows, tensors, inside)
+            cycles = rows_cycles(rows, waits, tensors, inside)
+            value[timed + LEAST] = max(value[timed + LEAST], cycles)
         if not may_live(hierarchy, value, tensors, nodes, bounds):
             continue
         for t in range(tensors):
@@ -127,10 +138,38 @@ def arrive(
         if not inner[tensors - 1]:
             value[SPREAD] = 1.0
         labels.state[total] = labels.state[i]
-        labels.value[total] = value
+        for j in range(value.shape[0]):
+            labels.value[total, j] = value[j]
         labels.trail[total] = labels.trail[i]
         total += 1
     return Labels(labels.state[:total], labels.value[:total], labels.trail[:total])
+
+
+@kernel
+def _beginnings(
+    hierarchy: HierarchyArrays, node: int, keep: Bools
+) -> tuple[int, int, Bools]:  # fmt: skip
+    """Return which memory inside the outermost a node is, and where its waits are added.
+
+    That is outside the next memory after the last double-buffered one: single buffers between
+    hide nothing.  Also which tensors, and whether any, a double-buffered memory inside begins
+    anew, (T + 1,).
+    """
+    nodes, tensors = keep.shape
+    memory, around = 0, 0
+    for n in range(1, min(node, nodes)):
+        if hierarchy.storage[n]:
+            memory += 1
+            for t in range(tensors):
+                if hierarchy.buffers[n] > 1 and keep[n, t]:
+                    around = memory
+    begins = np.zeros(tensors + 1, np.bool_)
+    for n in range(node + 1, nodes):
+        if hierarchy.storage[n] and hierarchy.buffers[n] > 1:
+            for t in range(tensors):
+                if keep[n, t]:
+                    begins[t] = begins[tensors] = True
+    return memory, around, begins
 
 
 @kernel
@@ -164,9 +203,9 @@ def prune(
         )  # fmt: skip
         more = 0.0
         if bounds.timed:
-            ports[:] = value[first + keep.shape[0] : first + 3 * keep.shape[0]].reshape(
-                ports.shape
-            )
+            for n in range(keep.shape[0]):
+                ports[0, n] = value[first + keep.shape[0] + n]
+                ports[1, n] = value[first + 2 * keep.shape[0] + n]
             for t in range(tensors):
                 sent = problem.macs
                 if spread[t] == 0.0:
@@ -187,7 +226,7 @@ def prune(
                 )
             value[first - TIMED + LEAST] = least
         for t in range(tensors):
-            if rest_by_tensor[t].sum() == 0.0:
+            if rest_by_tensor[t, 0] + rest_by_tensor[t, 1] == 0.0:
                 continue
             arriving = words(problem, t, clipped) / value[FIXED + t]
             arriving *= _times(problem.plain[t], problem.sizes, space.padded, extents, clipped)
@@ -201,7 +240,8 @@ def prune(
         if not lives:
             continue
         labels.state[total] = labels.state[i]
-        labels.value[total] = value
+        for j in range(value.shape[0]):
+            labels.value[total, j] = value[j]
         labels.trail[total] = labels.trail[i]
         total += 1
     return Labels(labels.state[:total], labels.value[:total], labels.trail[:total])

@@ -29,7 +29,8 @@ which partial sums are spread so far, and those outside the memory that adds the
 on, for each tensor: the repetitions for which its present tile stays, and the instances that
 share one word of it since the memory that sends it. Then, where time counts, those below, and for
 each node its instances in use and the cycles of its read and of its write port; and how often the
-levels inside begin anew and a row for each memory, as of `accelsim.nest._overlap.level_row`."""
+levels inside begin anew, and for each memory inside the outermost the waits outside it and its
+row, as of `accelsim.nest._overlap`."""
 
 WAITS, OUTSIDE, LEAST, TIMED = 0, 1, 2, 3
 """After those of the tensors: cycles of filling and draining that no work hides; iterations of
@@ -123,7 +124,7 @@ def first_label(state: int, tensors: int, storage: Bools, timed: bool) -> Labels
     """Return the label of a nest with no loops yet, on nodes of which some are memories."""
     nodes, untimed = len(storage), FIXED + 2 * tensors
     width, common = widths(tensors)
-    levels = common + int(storage[1:].sum()) * width
+    levels = common + int(storage[1:].sum()) * (1 + width)
     value = np.zeros((1, untimed + (TIMED + 3 * nodes + levels if timed else 0)))
     value[0, HERE:untimed] = 1.0
     if timed:

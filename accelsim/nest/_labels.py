@@ -107,7 +107,8 @@ def append(
                 continue
             if fanout and old[HERE] * factor > limits.instances:
                 continue
-            new[:] = old
+            for j in range(new.shape[0]):  # slices would compile for seconds
+                new[j] = old[j]
             if factor > 1 and fanout:  # written out here: a call would cost half the speed
                 new[HERE] *= factor
                 new[USED] *= factor
@@ -136,15 +137,14 @@ def append(
             at = labels.trail[i]
             if factor > 1:
                 if trailed == trail.shape[0]:
-                    longer = np.empty((2 * trailed, 3), np.int64)
-                    longer[:trailed] = trail
-                    trail = longer
+                    trail = _longer(trail)
                 trail[trailed, 0], trail[trailed, 1] = at, node * dims + d
                 trail[trailed, 2] = factor
                 at = trailed
                 trailed += 1
             made.state[place], made.trail[place] = state, at
-            made.value[place] = new
+            for j in range(new.shape[0]):
+                made.value[place, j] = new[j]
             if place == total:
                 total += 1
                 if total == room:
@@ -178,7 +178,8 @@ def merge(
             if place < 0:
                 continue
             made.state[place], made.trail[place] = labels.state[i], labels.trail[i]
-            made.value[place] = labels.value[i]
+            for j in range(made.value.shape[1]):
+                made.value[place, j] = labels.value[i, j]
             if place == total:
                 total += 1
     return Labels(made.state[:total], made.value[:total], made.trail[:total])
@@ -186,15 +187,24 @@ def merge(
 
 @kernel
 def _grown(labels: Labels, after: Ints, room: int) -> tuple[Labels, Ints]:
-    n = labels.state.shape[0]
     more = Labels(
         np.empty(room, np.int64), np.empty((room, labels.value.shape[1])), np.empty(room, np.int64)
     )
-    more.state[:n], more.trail[:n] = labels.state, labels.trail
-    more.value[:n] = labels.value
     longer = np.empty(room, np.int64)
-    longer[:n] = after
+    for i in range(labels.state.shape[0]):  # slices would compile for seconds
+        more.state[i], more.trail[i], longer[i] = labels.state[i], labels.trail[i], after[i]
+        for j in range(labels.value.shape[1]):
+            more.value[i, j] = labels.value[i, j]
     return more, longer
+
+
+@kernel
+def _longer(trail: Ints) -> Ints:
+    more = np.empty((2 * trail.shape[0], 3), np.int64)
+    for i in range(trail.shape[0]):
+        for j in range(3):
+            more[i, j] = trail[i, j]
+    return more
 
 
 @kernel

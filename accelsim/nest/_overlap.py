@@ -19,15 +19,17 @@ Floats = NDArray[np.float64]
 @inlined_kernel
 def widths(tensors: int) -> tuple[int, int]:
     """Return how many figures one level has, and how many are common to all levels."""
-    return 2 * tensors + 3, tensors + 1
+    return 2 * tensors + 2, tensors + 1
 
 
 @kernel
 def level_row(
     load: Floats, tiles: Floats, draining: float, skew: int, buffers: int, anew: Floats,
     row: Floats,
-) -> None:  # fmt: skip
+) -> float:  # fmt: skip
     """Write the row of a level from what its tiles ask for, and what the levels inside begin anew.
+
+    Returns the cycles in which nothing else moves: waves, and all tiles of a single buffer.
 
     Parameters
     ----------
@@ -43,20 +45,23 @@ def level_row(
     anew : (T + 1,) float64, in and out
         How often single-buffered levels outside make the first tile of each tensor wait, and the
         level begin at all; at least 1.
-    row : (2 T + 3,) float64, out
+    row : (2 T + 2,) float64, out
         Cycles of all loads and of those that nothing hides, by tensor; of all drains and of those
-        that nothing hides; and of waits beside which nothing moves.
+        that nothing hides.  Zeros for a single buffer.
     """
     tensors = load.shape[0]
-    most = tiles.max()
+    filling = 0.0
+    most: float = 0.0
+    for t in range(tensors):
+        most = max(most, float(tiles[t]))
+        filling += float(load[t])
     if buffers < 2:
-        row[: 2 * tensors + 2] = 0.0
-        row[2 * tensors + 2] = load.sum() + draining + most * skew
+        row[:] = 0.0
         for t in range(tensors):
             if t < tensors - 1 or load[t] > 0.0:
                 anew[t] = max(anew[t], tiles[t])
         anew[tensors] = max(anew[tensors], most)
-        return
+        return float(filling + draining + most * skew)
     rests = min(anew[tensors], most)
     for t in range(tensors):
         row[t], row[tensors + t] = load[t], 0.0
@@ -65,7 +70,7 @@ def level_row(
     row[2 * tensors], row[2 * tensors + 1] = draining, 0.0
     if draining > 0.0:
         row[2 * tensors + 1] = draining * min(rests, tiles[tensors - 1]) / tiles[tensors - 1]
-    row[2 * tensors + 2] = rests * skew
+    return float(rests * skew)
 
 
 @kernel
@@ -105,7 +110,7 @@ def overlapped(row: Floats, tensors: int, inside: float) -> float:
             if row[t] > row[tensors + t]:
                 p = 1.0 - row[tensors + t] / row[t]
                 longest = max(longest, _come(row, tensors, p) + _leave(row, tensors, p))
-    return float(longest + row[2 * tensors + 2])
+    return float(longest)
 
 
 @inlined_kernel
@@ -123,12 +128,17 @@ def _leave(row: Floats, tensors: int, part: float) -> float:
 
 
 @kernel
-def rows_cycles(rows: Floats, tensors: int, inside: float) -> float:
+def rows_cycles(rows: Floats, waits: Floats, tensors: int, inside: float) -> float:
     """Return the cycles of levels around an inside of so many.
 
-    ``rows`` is (M, 2 T + 3) float64, the outermost level first; one of zeros takes no time.
+    Parameters
+    ----------
+    rows : (M, 2 T + 2) float64
+        The outermost level first.
+    waits : (M,) float64
+        Cycles added outside each level.
     """
     cycles = inside
     for level in range(rows.shape[0] - 1, -1, -1):
-        cycles = overlapped(rows[level], tensors, cycles)
+        cycles = overlapped(rows[level], tensors, cycles) + waits[level]
     return cycles

@@ -51,11 +51,12 @@ __all__ = ["MOST_LABELS", "Best", "Objective", "Task", "Trail"]
 Objective = Literal["latency", "energy", "edp", "traffic"]
 """What to make small: seconds, dynamic pJ, their product, bits at the outermost memory."""
 
-MOST_LABELS: Final = 8192
-"""Partial nests kept at a time, unless asked otherwise: seconds for a convolution."""
+MOST_LABELS: Final = 2048
+"""Partial nests kept at a time where a search is long, unless asked otherwise."""
 
 _OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
-_WIDER, _EASY = 8, 1_000_000  # so many times as many until so many were priced
+_WIDER, _EASY = 8, 1_500_000  # so many times as many are kept until so many were priced
+_KICKS, _STEPS = {True: 100, False: 300}, 60  # from the best nest at random, by pass; each
 _THRIFT: Final = 0.1  # how much the promise of the thriftiest label gains on that of the dearest
 _EVALUATED: Final = 64  # nests of each way to keep tensors that are evaluated by the full rules
 
@@ -107,10 +108,10 @@ class Task:
             for padded in sizes:
                 for keep in self.keeps():
                     found = self.improve(found, padded, keep, coarse)
-            found = self.polished(found)
+            found = self.polished(found, coarse)
         return found
 
-    def polished(self, best: Best | None) -> Best | None:
+    def polished(self, best: Best | None, coarse: bool) -> Best | None:
         """Return a nest as good as small steps make it, unless it is known to be the best."""
         if best is None or best.value <= self.proven(best) * (1.0 + 1e-9):
             return best
@@ -124,15 +125,18 @@ class Task:
             np.array([[one.least for one in level] for level in limits], np.int64),
             np.array([[one.most for one in level] for level in limits], np.int64),
             np.array([self.constraints.get(n.name, Constraint()).used for n in nodes], np.int64),
+            np.ptp(np.array([*self.keeps()], np.int64), axis=0) > 0,
         )  # fmt: skip
+        kicks = np.random.default_rng(coarse).integers(1 << 30, size=(_KICKS[coarse], _STEPS, 4))
         self.tried += polish(
-            problem.arrays, self.arrays, asked, factor, order, keep, _primes(padded)
-        )
+            problem.arrays, self.arrays, asked, factor, order, keep, _primes(padded),
+            kicks, len(kicks) // 2,
+        )  # fmt: skip
         loops = tuple(
             tuple(Loop(problem.dims[d], int(row[d])) for d in places if row[d] > 1)
             for row, places in zip(factor, order, strict=True)
         )
-        found = self.evaluated(Nest(loops, best.nest.keeps))
+        found = self.evaluated(Nest(loops, self.held(keep)))
         return found if (found.value, found.tie) < (best.value, best.tie) else best
 
     @property
@@ -141,13 +145,17 @@ class Task:
         device = self.hierarchy
         return self.problem.macs / device.units / device.mac_rate / device.frequency_hz
 
+    @property
+    def exact(self) -> bool:
+        """Whether complete labels cost what their nests do; they do not know sliding windows."""
+        return not (self.rules.windows and self.problem.arrays.compound.any())
+
     def proven(self, best: Best) -> float:
         """Return what no nest can be below.
 
-        Labels do not know sliding windows, and charge too much where the rules do: then only what
-        every nest must move and compute is certain.
+        Where labels charge too much, only what every nest must move and compute is certain.
         """
-        if not (self.rules.windows and self.problem.arrays.compound.any()):
+        if self.exact:
             return self.bound
         every = (
             least_pj(self.problem.arrays, self.priced, keep, self.rules.drain_reads)[1][0]
@@ -352,11 +360,14 @@ class Task:
             node, d = divmod(place, len(dims))
             loops[node].insert(0, Loop(dims[d], factor))
             last = outside
+        return Nest(tuple(tuple(level) for level in loops), self.held(keep))
+
+    def held(self, keep: Bools) -> tuple[frozenset[str], ...]:
+        """Return the names of the tensors that each memory holds."""
         names = [tensor.name for tensor in self.problem.tensors]
-        keeps = tuple(
+        return tuple(
             frozenset(name for name, held in zip(names, row, strict=True) if held) for row in keep
         )
-        return Nest(tuple(tuple(level) for level in loops), keeps)
 
 
 def _primes(sizes: tuple[int, ...]) -> NDArray[np.int64]:

@@ -49,10 +49,8 @@ def search_front(
 
     Notes
     -----
-    With rules that overlap everything the front is exact, unless more partial nests stood side by
-    side than are kept (`accelsim.nest.search.MOST_LABELS`).  With accelsim's own the ends are as
-    good as their searches say, and what lies between is the front of the nests that a lower bound
-    of the time could not rule out.
+    The front is exact, unless more partial nests stood side by side than are kept
+    (`accelsim.nest.search.MOST_LABELS`) or the rules let windows slide.
     """
     fastest, thriftiest = (
         search(problem, hierarchy, objective, rules=rules, constraints=constraints, pad=pad)
@@ -108,6 +106,6 @@ class _Front(Task):
                 continue  # a nest before it is no slower at its best, and thriftier
             one = self.evaluated(self.nest(trail, int(labels.trail[i]), keep))
             self.found.append(Found(one.nest, one.figures, one.value, 0.0, self.tried))
-            if self.rules.timing == "overlapped":
+            if self.exact:
                 least = float(energy[i])
         return best

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.errors import MappingError, nearest
+from accelsim.errors import MappingError, bytes_text, nearest
 from accelsim.nest.hierarchy import Fanout, Hierarchy, Storage
 from accelsim.nest.problem import Problem
 
@@ -220,12 +220,7 @@ def _short(where: str, needs: float, has: float) -> MappingError:
 
 
 def _size(bits: float) -> str:
-    amount, unit = bits / 8.0, "B"
-    for larger in ("KiB", "MiB", "GiB"):
-        if amount < 1024.0:
-            break
-        amount, unit = amount / 1024.0, larger
-    return f"{amount:.1f} {unit}"
+    return bytes_text(bits / 8.0, 1)
 
 
 def tile_bits(nest: Nest, problem: Problem, hierarchy: Hierarchy, level: int) -> dict[str, float]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from accelsim.errors import bytes_text
 from accelsim.nest.hierarchy import Fanout, Hierarchy, Storage
 from accelsim.nest.nest import Loop, Nest
 from accelsim.nest.problem import Axis, Problem
@@ -20,7 +21,6 @@ __all__ = [
     "share_text", "size_text", "sizes_text", "tiles",
 ]  # fmt: skip
 
-_BINARY = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _DECIMAL = ("", " k", " M", " G", " T", " P", " E")
 _GAP = "  "
 
@@ -290,12 +290,7 @@ def size_text(bits: float) -> str:
         return "unbounded"
     if bits % 8 and bits < 8192:
         return f"{bits:.4g} bits"
-    amount, unit = bits / 8.0, "B"
-    for larger in _BINARY:
-        if round(amount) < 1024:
-            break
-        amount, unit = amount / 1024.0, larger
-    return f"{amount:.4g} B" if unit == "B" else f"{_three(amount)} {unit}"
+    return bytes_text(bits / 8.0)
 
 
 def count_text(number: float) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from accelsim.report.roofline import Peak, Roofline, RooflinePoint
+    from accelsim.report._roofline_points import Peak, Roofline, RooflinePoint
 
 __all__ = ["roofline_figure"]
 

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from accelsim.errors import bytes_text
 from accelsim.workload import Block, Operator, Role, Tensor, Workload
 from accelsim.workload.counts import counts
 from accelsim.workload.table import dims_text
 
-__all__ = ["Box", "Strip", "bytes_text", "overview", "strips"]
+__all__ = ["Box", "Strip", "overview", "strips"]
 
 
 NEAR: Final = 3
@@ -62,20 +63,6 @@ class Strip:
     loops: list[str] = field(default_factory=list)
 
 
-def bytes_text(size: float) -> str:
-    """Return a size with a prefix.
-
-    Examples
-    --------
-    >>> bytes_text(4096), bytes_text(50331648), bytes_text(12)
-    ('4 KiB', '48 MiB', '12 B')
-    """
-    for factor, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
-        if size >= factor:
-            return f"{size / factor:.3g} {unit}"
-    return f"{size:.0f} B"
-
-
 def array_text(tensor: Tensor) -> str:
     """Return shape, format and size of a tensor.
 
@@ -85,7 +72,7 @@ def array_text(tensor: Tensor) -> str:
     '4 × 16 bf16, 128 B'
     """
     shape = " × ".join(map(str, tensor.shape)) or "scalar"
-    return f"{shape} {tensor.dtype}, {bytes_text(tensor.size_bytes)}"
+    return f"{shape} {tensor.dtype}, {bytes_text(tensor.size_bytes, zeros=False)}"
 
 
 def strips(workload: Workload, chosen: Sequence[str], longest: int) -> list[Strip]:
@@ -184,7 +171,7 @@ def _operator_box(block: Block, operator: Operator) -> Box:
     lines.append(f"→ {array_text(made)}")
     weights = [block.tensors[n] for n in operator.inputs if block.tensors[n].role is Role.WEIGHT]
     if weights:
-        size = bytes_text(sum(weight.size_bytes for weight in weights))
+        size = bytes_text(sum(weight.size_bytes for weight in weights), zeros=False)
         lines[-1] += f"; weight {size}"
     note = "" if operator.label in (operator.kind, operator.name) else operator.label
     name = operator.name.removeprefix(f"{block.name}.")
@@ -199,7 +186,7 @@ def _sizes_text(operator: Operator) -> str:
         terms = f", {dims['terms']} terms" if "terms" in dims else ""
         return f"{function} {dims['rows']} × {dims['columns']}{terms}".strip()
     if operator.kind == "transfer":
-        return f"writes {bytes_text(dims['size_bytes'])}"
+        return f"writes {bytes_text(dims['size_bytes'], zeros=False)}"
     if operator.kind != "attention":
         return dims_text(operator)
     heads = f"{dims['heads']} heads" + (
@@ -297,7 +284,8 @@ def _block_lines(block: Block, macs: int) -> Iterator[str]:
         tensor.size_bytes for tensor in block.tensors.values() if tensor.role is Role.WEIGHT
     )
     last = block.tensors[block.operators[-1].outputs[0]]
-    yield f"→ {array_text(last)}" + (f"; weights {times}{bytes_text(weights)}" if weights else "")
+    held = f"; weights {times}{bytes_text(weights, zeros=False)}" if weights else ""
+    yield f"→ {array_text(last)}{held}"
 
 
 def _si(value: float) -> str:

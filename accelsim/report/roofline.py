@@ -5,113 +5,19 @@ Everything is read from the result's records, so that a point is never above its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from accelsim.errors import ConfigError
 from accelsim.report._measured_figures import house_style
 from accelsim.report._nest_page import check_ending, saved
-
-if TYPE_CHECKING:
-    from accelsim.result import Result
+from accelsim.report._roofline_figure import roofline_figure
+from accelsim.report._roofline_points import Peak, Roofline, RooflinePoint
+from accelsim.result import GenerationResult, Result
 
 __all__ = ["Peak", "Roofline", "RooflinePoint", "draw_roofline", "roofline"]
 
 
-@dataclass(frozen=True, slots=True)
-class RooflinePoint:
-    """One operator on one device.
-
-    Attributes
-    ----------
-    block, name, kind : str
-        As of its record.
-    unit, memory : str
-        Where it runs, and the memory of that unit.
-    operations : int
-        Of one repetition: two for each multiply-accumulate, or the elementwise operations of an
-        operator that has none.
-    traffic_bytes : int
-        Of one repetition with the unit's memory.
-    time_s : float
-        Of one repetition: the longer of its time on the unit and of its traffic.
-    share : float
-        Part of the pass's latency that all repetitions take on the critical path.
-    """
-
-    block: str
-    name: str
-    kind: str
-    unit: str
-    memory: str
-    operations: int
-    traffic_bytes: int
-    time_s: float
-    share: float
-
-    @property
-    def intensity(self) -> float:
-        """Operations per byte; infinite where nothing leaves the chip."""
-        return self.operations / self.traffic_bytes if self.traffic_bytes else float("inf")
-
-    @property
-    def attained_ops_per_s(self) -> float:
-        """Operations per second while it runs."""
-        return self.operations / self.time_s
-
-
-@dataclass(frozen=True, slots=True)
-class Peak:
-    """The most that a unit attains.
-
-    Attributes
-    ----------
-    unit, memory : str
-    elementwise : bool
-        Elementwise operations, else multiply-accumulates.
-    dtype : str
-        Format of the multiply-accumulates; empty for elementwise operations.
-    ops_per_s : float
-        Of the operator that the unit is fastest at.
-    """
-
-    unit: str
-    memory: str
-    elementwise: bool
-    dtype: str
-    ops_per_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Roofline:
-    """What a roofline shows.
-
-    Attributes
-    ----------
-    title : str
-    points : tuple of RooflinePoint
-        Operators that compute anything, in order.
-    peaks : tuple of Peak
-        Highest first.
-    bandwidths_bytes_per_s : mapping of str to float
-        Peak of each memory that they use: short streams exceed what long ones sustain.
-    idle_share : float
-        Part of the latency of operators that compute nothing (gathers, transfers, links).
-    idle : int
-        How many they are.
-    """
-
-    title: str
-    points: tuple[RooflinePoint, ...]
-    peaks: tuple[Peak, ...]
-    bandwidths_bytes_per_s: Mapping[str, float]
-    idle_share: float
-    idle: int
-
-
-def roofline(result: Result) -> Roofline:
+def roofline(result: Result | GenerationResult) -> Roofline:
     """Return the points and roofs of a result.
 
     Parameters
@@ -119,11 +25,21 @@ def roofline(result: Result) -> Roofline:
     result : Result
         Of one pass.
 
+    Raises
+    ------
+    ConfigError
+        If it is a whole generation, whose passes have rooflines of their own; names its stages.
+
     Notes
     -----
     The peak of a unit is an operator's operations over its ideal time, that of the unit at its
     peak rate; multiply-accumulates by format, and of elementwise operations the highest.
     """
+    if isinstance(result, GenerationResult):
+        raise ConfigError(
+            f"a roofline is of one pass, this is a generation of {len(result.stages)} stages",
+            hint="take the `result` of one: " + ", ".join(one.name for one in result.stages),
+        )
     device = result.simulated.lowered.plan.architecture.device
     points: list[RooflinePoint] = []
     peaks: dict[tuple[str, bool, str], float] = {}
@@ -165,7 +81,7 @@ def _title(result: Result) -> str:
     return f"{where}, {point['phase']}, batch {point['batch']}, {point['seq_len']} tokens"
 
 
-def draw_roofline(result: Result, file: Path, *, title: str = "") -> Path:
+def draw_roofline(result: Result | GenerationResult, file: Path, *, title: str = "") -> Path:
     """Draw what each operator of a pass attains, against operations per byte of its traffic.
 
     Parameters
@@ -180,15 +96,14 @@ def draw_roofline(result: Result, file: Path, *, title: str = "") -> Path:
     Raises
     ------
     ConfigError
-        If the file's ending is none of these, or no operator computes anything.
+        If the file's ending is none of these, the result is of a whole generation, or no operator
+        computes anything.
 
     Notes
     -----
     The area of a mark is the operator's part of the latency; colour and shape its class.
     Operators without traffic stand at the right, where only the peak is a bound.
     """
-    from accelsim.report._roofline_figure import roofline_figure
-
     check_ending(file)
     found = roofline(result)
     if not found.points:

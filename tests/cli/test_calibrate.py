@@ -24,8 +24,6 @@ from tests.measure import made
 from tests.measure.compare.standin import BASE
 from tests.measure.made import GPU, KNOWN, LAB
 
-pytest.importorskip("scipy")
-
 
 def written(frame: pd.DataFrame, file: Path) -> Path:
     frame.to_csv(file, index=False)

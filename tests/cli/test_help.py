@@ -23,8 +23,8 @@ HEAVY = {
     "yaml",
 }
 COMMANDS = (
-    "run", "sweep", "pareto", "merge", "trace", "nest", "passes", "scratchpad", "list", "show",
-    "validate", "schemas",
+    "run", "sweep", "pareto", "merge", "trace", "nest", "fuse", "passes", "scratchpad", "list",
+    "show", "validate", "schemas",
 )  # fmt: skip
 
 

@@ -11,7 +11,10 @@ from accelsim.config import library
 from accelsim.workload import decode, workload
 from tests.cli.conftest import Command
 
-DESIGNS = {"models": "models", "archs": "arch", "mappings": "mapping", "sweeps": "sweeps"}
+DESIGNS = {
+    "models": "models", "archs": "arch", "mappings": "mapping", "sweeps": "sweeps",
+    "fusions": "mapping/fusion",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("what", DESIGNS)

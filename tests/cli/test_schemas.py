@@ -14,7 +14,10 @@ from tests.cli.conftest import Command
 from tests.reference import REPOSITORY
 
 # Schema -> folder of the library; papers lie beside sweeps.
-FOLDERS = {"model": "models", "arch": "arch", "mapping": "mapping", "sweep": "sweeps", "paper": ""}
+FOLDERS = {
+    "model": "models", "arch": "arch", "mapping": "mapping", "sweep": "sweeps", "paper": "",
+    "fusion": "mapping/fusion",
+}  # fmt: skip
 
 
 @pytest.fixture

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from accelsim import evaluate
 from accelsim.config import library
-from accelsim.cost import NestPolicy, Setting, Work
+from accelsim.cost import NestPolicy, Setting, Work, spatial
 from accelsim.cost.spatial import SpatialArray
 from accelsim.cost.sram import Sram
 from accelsim.errors import AccelsimError, ConfigError, MappingError
+from accelsim.nest import Accounting, Figures, Hierarchy, Nest, Problem
+from accelsim.nest import evaluate as evaluate_nest
 
 DRAM = Sram(
     source="-", capacity_bytes=2**30, bandwidth_bytes_per_s=16e9, given_energy_pj_per_bit=4.0,
@@ -106,9 +110,9 @@ def test_a_given_mapping_is_run_as_it_is() -> None:
     }  # fmt: skip
     setting = Setting(DRAM, None, 28.0, nests=NestPolicy(given=given, accounting="timeloop",
                       levels={"Buffer": {"keep": []}}))  # fmt: skip
-    _, _, nest, _, gap = _array().nest(_work(), setting)
-    assert gap == 0.0
-    assert [dict(level) for level in nest.loops] == [
+    run = _array().nest(_work(), setting)
+    assert run.gap == 0.0
+    assert [dict(level) for level in run.nest.loops] == [
         {"n": 8, "k": 8, "m": 64},
         {},
         {"n": 8},
@@ -117,6 +121,31 @@ def test_a_given_mapping_is_run_as_it_is() -> None:
     ]
     figures = _array().figures(_work(), setting)
     assert figures.accesses[0, 0, 0] == 64 * 64 * 8  # inputs again for each column block
+
+
+def test_what_a_search_has_counted_is_not_counted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are the search's own; without the outermost memory a nest is evaluated once."""
+    array = _array()
+    run = array.nest(_work(), SETTING)
+    again = evaluate_nest(run.problem, run.hierarchy, run.nest, run.rules)
+    assert np.array_equal(run.figures.accesses, again.accesses)
+    assert run.figures.latency_s == again.latency_s
+    assert run.figures.energy_by == again.energy_by
+    asked: list[Nest] = []
+
+    def counted(problem: Problem, hierarchy: Hierarchy, nest: Nest, rules: Accounting) -> Figures:
+        asked.append(nest)
+        return evaluate_nest(problem, hierarchy, nest, rules)
+
+    monkeypatch.setattr(spatial, "evaluate", counted)
+    spatial._evaluated.cache_clear()
+    assert array.figures(_work(), SETTING) is array.nest(_work(), SETTING).figures
+    assert not asked
+    first = array.estimate(_work(), SETTING)
+    assert array.estimate(_work(), SETTING) == first
+    assert asked == [run.nest]
+    inside = evaluate_nest(run.problem, run.hierarchy.with_free_memory(), run.nest, run.rules)
+    assert first.compute_ps == math.ceil(inside.latency_s * 1e12 - 1e-6)
 
 
 def test_a_given_mapping_that_does_not_fit_says_why() -> None:

@@ -26,8 +26,9 @@ def run(name: str, work: Work, policy: NestPolicy) -> tuple[Nest, Figures, Spati
     memories = loaded.device.memories
     buffer = memories[array.buffer or ""]
     setting = Setting(memories[array.memory], buffer, loaded.technology_nm, nests=policy)
-    problem, hierarchy, nest, rules, _ = array.nest(work, setting)
-    return nest, evaluate(problem, hierarchy.with_free_memory(), nest, rules), array
+    run = array.nest(work, setting)
+    inside = evaluate(run.problem, run.hierarchy.with_free_memory(), run.nest, run.rules)
+    return run.nest, inside, array
 
 
 def conv(out: int, kernel: int, channels: tuple[int, int], stride: int = 1) -> Work:

@@ -42,7 +42,6 @@ def test_systolic_closed_forms_hold_in_both_views(
     assert evaluate(*case).cycles == expected
     tasks = lower_nest(*case)
     assert event_cycles(tasks) == expected
-    assert tasks.alone_cycles == expected
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3])
@@ -52,20 +51,19 @@ def test_where_nothing_contends_both_views_agree_within_the_stated_bound(levels:
         rounding = tasks.graph.n_tasks / 1000  # a picosecond each
         apart = agreement_cycles(*case) + rounding
         assert abs(took - tasks.figures.cycles) <= apart
-        assert abs(took - tasks.alone_cycles) <= apart
 
 
-def test_one_level_without_contention_takes_exactly_its_longest_chain() -> None:
+def test_one_level_without_contention_takes_exactly_what_is_evaluated() -> None:
     for _, tasks in quiet_cases(1, 120):
-        assert event_cycles(tasks) == pytest.approx(tasks.alone_cycles, abs=0.1, rel=1e-4)
+        assert event_cycles(tasks) == pytest.approx(tasks.figures.cycles, abs=0.1, rel=1e-4)
 
 
 @pytest.mark.parametrize(("levels", "most"), [(2, 0.12), (3, 0.05)])
-def test_nested_levels_without_contention_take_about_their_longest_chain(
+def test_nested_levels_without_contention_take_about_what_is_evaluated(
     levels: int, most: float
 ) -> None:
     apart = np.array([
-        event_cycles(tasks) / tasks.alone_cycles - 1 for _, tasks in quiet_cases(levels, 80)
+        event_cycles(tasks) / tasks.figures.cycles - 1 for _, tasks in quiet_cases(levels, 80)
     ])  # fmt: skip
     assert np.abs(apart).max() < most
     assert np.quantile(np.abs(apart), 0.9) < 1e-2
@@ -146,7 +144,7 @@ def test_with_two_buffers_a_tile_arrives_while_the_one_before_is_in_use() -> Non
     assert starts(tasks, "compute")[:3] == [5, 11, 17]
     assert starts(tasks, "output from Buffer")[:2] == [11, 17]
     # Nothing hides the whole first tiles of both tensors.
-    assert event_cycles(tasks) == tasks.alone_cycles == 5 + 12 * 6 + 1
+    assert event_cycles(tasks) == tasks.figures.cycles == 5 + 12 * 6 + 1
 
 
 def test_partial_sums_come_back_only_where_there_are_some() -> None:
@@ -170,7 +168,7 @@ def test_an_inner_level_starts_anew_in_each_tile_of_a_single_buffered_one() -> N
     nest = parse({"DRAM": {"n": 5}, "Buffer": {"k": 4}, "Register": {"m": 9}}, memories)
     case = matmul(9, 5, 4, bits=(0, 40, 0)), memories, nest
     tasks = lower_nest(*case)
-    assert event_cycles(tasks) == tasks.alone_cycles == 5 * (5 + 4 * 9)
+    assert event_cycles(tasks) == tasks.figures.cycles == 5 * (5 + 4 * 9)
     # A thousand tiles are not told apart, but each still starts anew.
     nest = parse({"DRAM": {"n": 1000}, "Buffer": {"k": 4}, "Register": {"m": 9}}, memories)
     many = lower_nest(matmul(9, 1000, 4, bits=(0, 40, 0)), memories, nest)

@@ -19,6 +19,7 @@ from accelsim.mapping.fusion import (
     statements,
 )
 from accelsim.nest import Fanout, Hierarchy, Storage, accounting
+from accelsim.nest._fuse_chain import Chain, depths
 from accelsim.nest.fuse import FusedDevice, Fusion
 from accelsim.workload import forward, load_model
 from accelsim.workload.cascade import Cascade, cascade_of
@@ -98,6 +99,17 @@ def test_a_running_state_may_not_be_parted_from_what_it_reads() -> None:
     parted[0], parted[1] = groups[0][:6], groups[0][6:] + groups[1]
     with pytest.raises(MappingError, match="running tensor goes back"):
         fuse_cascade(one_pass, _device(64), _policy(groups=parted), rules=RULES)
+
+
+def test_a_running_tensor_and_those_who_read_it_stay_inside_its_loop() -> None:
+    """Outside, all steps would be read before one is made."""
+    one_pass = _cascade("attention-1-pass", m0=16, m1=4)
+    whole = Chain.of(statements(one_pass, _policy()), one_pass.outputs)
+    last = len(whole.statements)
+    inside = depths(whole, 0, last, ("p", "m1"))
+    assert inside is not None
+    assert set(inside[:-1]) == {2}
+    assert depths(whole, 0, last, ("m0", "m1")) is None
 
 
 def test_arrays_that_work_together_take_the_time_of_the_slower() -> None:

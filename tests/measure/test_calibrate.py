@@ -28,8 +28,6 @@ from tests.measure.made import (
     streams,
 )
 
-pytest.importorskip("scipy")
-
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:

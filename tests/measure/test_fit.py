@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from accelsim.cost._gpu_calibration import FormatScalars
-from accelsim.errors import MissingExtraError
-from accelsim.measure import fit
 from accelsim.measure.fit import BOUNDS, minimum, rounded, sample, score
 from tests.cost.gpu_boards import PLAIN
 
@@ -58,7 +56,6 @@ def test_numbers_are_rounded_as_they_are_written(value: float) -> None:
 
 def test_a_minimum_inside_its_bounds_is_found() -> None:
     """Of a valley that is narrow and bent (Rosenbrock's)."""
-    pytest.importorskip("scipy")
     at, least = minimum(
         lambda x: float((1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2), [(-2, 2), (-2, 2)]
     )
@@ -68,7 +65,6 @@ def test_a_minimum_inside_its_bounds_is_found() -> None:
 
 def test_bounds_hold_and_equal_ones_fix_a_scalar() -> None:
     """The loss never sees a value outside; where nothing is free it is called once."""
-    pytest.importorskip("scipy")
     seen: list[list[float]] = []
 
     def loss(x: np.ndarray) -> float:
@@ -82,17 +78,6 @@ def test_bounds_hold_and_equal_ones_fix_a_scalar() -> None:
     seen.clear()
     assert minimum(loss, [(1.0, 1.0)])[1] == 4
     assert seen == [[1.0]]
-
-
-def test_without_scipy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calibration is the only command that needs it."""
-
-    def absent(name: str) -> None:
-        raise ImportError(name)
-
-    monkeypatch.setattr(fit, "import_module", absent)
-    with pytest.raises(MissingExtraError, match="scipy"):
-        minimum(lambda x: 0.0, [(0.0, 1.0)])
 
 
 @pytest.mark.parametrize("section", sorted(BOUNDS))

@@ -15,12 +15,12 @@ from tests.nest.devices import tpuv4i
 from tests.nest.test_search import small_hierarchy, small_problem
 
 
+@pytest.mark.parametrize("rules", ["accelsim", "accelforge"])
 @pytest.mark.parametrize("seed", range(8))
-def test_the_front_is_that_of_brute_force(seed: int) -> None:
+def test_the_front_is_that_of_brute_force(seed: int, rules: str) -> None:
     random = np.random.default_rng(seed)
     problem, hierarchy = small_problem(random), small_hierarchy(random)
-    rules = ACCOUNTINGS["accelforge"]
-    every = best_figures(problem, hierarchy, rules)
+    every = best_figures(problem, hierarchy, ACCOUNTINGS[rules])
     legal = every[every[:, 3] == 0]
     if not len(legal):
         pytest.skip("nothing fits this small device")
@@ -29,7 +29,7 @@ def test_the_front_is_that_of_brute_force(seed: int) -> None:
         if energy < least * (1 - 1e-9):
             expected.append((cycles, energy))
             least = energy
-    found = search_front(problem, hierarchy, rules=rules, pad=False)
+    found = search_front(problem, hierarchy, rules=ACCOUNTINGS[rules], pad=False)
     got = [(one.figures.cycles, one.figures.energy_pj) for one in found]
     assert np.allclose(got, expected)
 

@@ -12,7 +12,11 @@ import pytest
 
 from accelsim.errors import ConfigError, MappingError
 from accelsim.nest import Fanout, Hierarchy, Problem, Storage, accounting
-from accelsim.nest._fuse_loops import Arrangement, Chain, arrange, optional
+from accelsim.nest._fuse_chain import Chain, optional
+from accelsim.nest._fuse_group import GroupSearch
+from accelsim.nest._fuse_inner import InnerSearch
+from accelsim.nest._fuse_loops import Arrangement, arrange
+from accelsim.nest._fuse_moved import Aim
 from accelsim.nest._fuse_view import inside as view
 from accelsim.nest._fuse_view import numbered
 from accelsim.nest.fuse import FusedDevice, Fusion, FusionLimits, SharedLoop, Statement, fuse
@@ -81,15 +85,13 @@ class _Forced:
     def __init__(
         self, statements: list[Statement], machine: FusedDevice, limits: FusionLimits
     ) -> None:
-        from accelsim.nest._fuse_group import GroupSearch
-
         self.chain = Chain.of(statements)
-        self.search = GroupSearch(self.chain, machine, "energy", RULES, limits)
+        self.search = GroupSearch(self.chain, InnerSearch(machine, RULES), Aim(pj=1.0), limits)
 
     def of(self, loops: tuple[SharedLoop, ...], pins: frozenset[str]):  # type: ignore[no-untyped-def]
         found = arrange(self.chain, 0, len(self.chain.statements), loops, pins, 1, False)
         assert found is not None
-        group = self.search._price(0, found, None)
+        group = self.search.costed(0, found, None, self.search.least(0, found), ("energy",))
         assert group is not None
         return group
 
@@ -275,6 +277,15 @@ def test_more_room_never_costs_more() -> None:
     assert energies[-1] < energies[0]
 
 
+def test_a_statement_of_one_point_is_fused_too() -> None:
+    """The root of a sum of squares, by which a row is divided."""
+    statements = chain(["S:m A:m", "Q: S:m", "R: Q:", "B:m A:m R:"], {"m": 4})
+    machine = device(np.random.default_rng(1), 512.0)
+    found = fuse(statements, machine, "traffic", rules=RULES)
+    assert [group.names for group in found.groups] == [("S", "Q", "R", "B")]
+    assert found.moved_bits == 2 * 4 * 8
+
+
 # ---------------------------------------------------------------- where statements stand
 
 
@@ -338,7 +349,7 @@ def test_groups_that_are_not_the_cascade_are_refused() -> None:
         fuse(statements, machine, limits=FusionLimits((("B",),)))
     with pytest.raises(MappingError, match="no statement `E`"):
         fuse(statements, machine, limits=FusionLimits((("B", "E"),)))
-    with pytest.raises(MappingError, match="no legal group"):
+    with pytest.raises(MappingError, match=r"`B` to `D` needs .* has 0 B; short by"):
         fuse(statements, device(np.random.default_rng(0), 0.0),
              limits=FusionLimits((("B", "D"),)))  # fmt: skip
 

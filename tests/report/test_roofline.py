@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 
 from accelsim.errors import ConfigError
-from accelsim.evaluation import evaluate
+from accelsim.evaluation import evaluate, evaluate_generation
+from accelsim.report import _roofline_figure, _roofline_points
 from accelsim.report._measured_figures import house_style
 from accelsim.report._roofline_figure import roofline_figure
 from accelsim.report._roofline_places import POINTS, extent, free_place, overlap
@@ -171,3 +173,36 @@ def test_the_command_draws_it(accelsim: Command, tmp_path: Path) -> None:
     refused = accelsim("run", "gpt2", "a100-80gb", "--phase", "generate", "--roofline", file)
     assert refused.status == 2
     assert "not of a whole generation" in refused.err
+    assert "`--phase`: prefill, decode, mixed or forward" in refused.err
+
+
+@pytest.mark.parametrize("phase", ["prefill", "decode", "mixed"])
+def test_each_kind_of_pass_is_drawn(tmp_path: Path, phase: str) -> None:
+    """On stages that overlap too; all operators are shown or counted."""
+    result = evaluate(
+        "gpt2", "a100-80gb", "roofline-best", phase=phase, batch=4, seq_len=64,
+        overrides={"mapping.partition.pipeline": 2, "mapping.partition.microbatches": 2},
+    )  # fmt: skip
+    found = roofline(result)
+    assert phase in found.title
+    assert len(found.points) + found.idle == len(result.operators)
+    file = draw_roofline(result, tmp_path / "roofline.svg")
+    assert file.read_text(encoding="utf-8").startswith("<?xml")
+
+
+def test_a_whole_generation_is_refused_and_its_passes_are_named(tmp_path: Path) -> None:
+    """Each of them has a roofline."""
+    whole = evaluate_generation("gpt2", "a100-80gb", "roofline-best", seq_len=64)
+    with pytest.raises(ConfigError, match=r"pass, this is a generation of \d+ stages") as caught:
+        draw_roofline(whole, tmp_path / "roofline.png")
+    for stage in whole.stages:
+        assert stage.name in caught.value.hint
+        assert roofline(stage.result).points
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_drawn_knows_nothing_of_what_reads_results() -> None:
+    """Values beneath, drawing and reading above them: no import in a circle, of types neither."""
+    for module in (_roofline_figure, _roofline_points):
+        assert "accelsim.report.roofline" not in inspect.getsource(module)
+    assert "_roofline_figure" not in inspect.getsource(_roofline_points)
