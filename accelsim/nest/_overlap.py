@@ -51,7 +51,7 @@ def level_row(
     """
     tensors = load.shape[0]
     filling = 0.0
-    most: float = 0.0
+    most = 0.0
     for t in range(tensors):
         most = max(most, float(tiles[t]))
         filling += float(load[t])
@@ -60,9 +60,9 @@ def level_row(
         for t in range(tensors):
             if t < tensors - 1 or load[t] > 0.0:
                 anew[t] = max(anew[t], tiles[t])
-        anew[tensors] = max(anew[tensors], most)
+        anew[tensors] = max(float(anew[tensors]), most)
         return float(filling + draining + most * skew)
-    rests = min(anew[tensors], most)
+    rests = min(float(anew[tensors]), most)
     for t in range(tensors):
         row[t], row[tensors + t] = load[t], 0.0
         if load[t] > 0.0:
