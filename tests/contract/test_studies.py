@@ -13,6 +13,7 @@ from accelsim.explore.published import reproduce
 from accelsim.explore.studies import StudySpec, kind, kinds, load_study, study_axes, study_metrics
 
 NAMES = sorted({study for name in paper_files() for study in load_paper(name).studies})
+NETWORKS = ("/nvdla", "/simba")  # each row is a whole network, searched
 MAIN = {"sweep", "model", "arch", "mapping", "phase", "batch", "seq_len"}
 
 
@@ -28,12 +29,13 @@ def test_a_dry_run_announces_axes_and_metrics(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_three_rows_have_what_is_announced(name: str) -> None:
+def test_the_first_rows_have_what_is_announced(name: str) -> None:
     """No axis, value or metric that a paper's file could not name; no number out of range."""
     study = load_study(name)
     axes, metrics = study_axes(study), set(study_metrics(study))
-    found = list(islice(kind(study.kind).rows(study), 3))
-    assert len(found) == 3
+    count = 1 if name.endswith(NETWORKS) else 3
+    found = list(islice(kind(study.kind).rows(study), count))
+    assert len(found) == count
     for row in found:
         assert row["status"] == "done", row["error"]
         assert all(row[axis] in values for axis, values in axes.items() if axis != "sweep")
