@@ -119,7 +119,9 @@ def _device(cascade: Cascade, architecture: ArchitectureSpec, policy: FusionPoli
     try:
         return device_of(architecture, policy, dtype)
     except ConfigError as error:
-        hint = error.hint or f"the operands are {dtype}; `--dtype` and `--set policy.` change that"
+        if error.hint or dtype not in error.message:
+            raise
+        hint = f"the operands are {dtype}; `--dtype` and `--set policy.` change that"
         raise ConfigError(error.message, error.location, error.path, hint) from error
 
 

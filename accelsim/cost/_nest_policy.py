@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from accelsim.config import Count, Spec
 from accelsim.errors import nearest
 from accelsim.nest import ACCOUNTINGS
 
-__all__ = ["LevelPolicy", "NestPolicy"]
+__all__ = ["AccountingName", "LevelPolicy", "NestPolicy"]
 
 TensorName = Literal["input", "weight", "output"]
+
+
+def _known(name: str) -> str:
+    if name not in ACCOUNTINGS:
+        raise PydanticCustomError(
+            "accounting",
+            "no accounting `{name}`; {hint}",
+            {"name": name, "hint": nearest(name, ACCOUNTINGS)},
+        )
+    return name
+
+
+AccountingName = Annotated[str, AfterValidator(_known)]
+"""Name of one of `accelsim.nest.accounting.ACCOUNTINGS`."""
 
 
 class LevelPolicy(Spec):
@@ -36,7 +50,7 @@ class NestPolicy(Spec):
 
     objective: Literal["latency", "energy", "edp", "traffic"] = "latency"
     """What the search makes small; of equal mappings the one of less energy (or latency)."""
-    accounting: str = "accelsim"
+    accounting: AccountingName = "accelsim"
     """Rules of counting: accelsim's own, or those of another tool, to compare with it."""
     pad: bool = True
     """The search also rounds dims up to the array's sizes, so that factors need not divide."""
@@ -44,14 +58,3 @@ class NestPolicy(Spec):
     """The whole mapping: level -> dim -> factor, outermost loop first; nothing is searched."""
     levels: dict[str, LevelPolicy] = Field(default_factory=dict)
     """Level -> what is fixed there."""
-
-    @field_validator("accounting")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in ACCOUNTINGS:
-            raise PydanticCustomError(
-                "accounting",
-                "no accounting `{name}`; {hint}",
-                {"name": name, "hint": nearest(name, ACCOUNTINGS)},
-            )
-        return name

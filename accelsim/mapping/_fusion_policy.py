@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from accelsim.config import Nonnegative, Positive, Spec, Whole
-from accelsim.errors import nearest
-from accelsim.nest.accounting import ACCOUNTINGS
+from accelsim.cost._nest_policy import AccountingName
 from accelsim.nest.fuse import FusionLimits
 
 __all__ = ["FusionPolicy", "OperationCost", "VectorUnit"]
@@ -47,7 +45,7 @@ class FusionPolicy(Spec):
     memory: str = ""
     """Level of the array in which tensors stay between Einsums; empty for the memory next to the
     outermost."""
-    accounting: str = "accelsim"
+    accounting: AccountingName = "accelsim"
     """Rules of counting: accelsim's own, or those of another tool, to compare with it."""
     together: bool = False
     """Arrays work at the same time, on different iterations of a group."""
@@ -83,17 +81,6 @@ class FusionPolicy(Spec):
     """Nests that are searched for since a group last got better before a gap is reported."""
     refined: Whole = 4
     """Arrangements whose nests are searched for anew with time in mind, where time counts."""
-
-    @field_validator("accounting")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in ACCOUNTINGS:
-            raise PydanticCustomError(
-                "accounting",
-                "no accounting `{name}`; {hint}",
-                {"name": name, "hint": nearest(name, ACCOUNTINGS)},
-            )
-        return name
 
     def limits(self) -> FusionLimits:
         """Return what the search may do."""

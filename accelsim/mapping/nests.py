@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 
 from accelsim.arch import ArchitectureSpec
 from accelsim.cost import Setting, Work
-from accelsim.cost.spatial import SpatialArray
+from accelsim.cost.spatial import ArrayNest, SpatialArray
 from accelsim.errors import MappingError
 from accelsim.mapping._lone import arrays_for, rule_for
 from accelsim.mapping.plan import Placer, settings_of
 from accelsim.mapping.policy import MappingSpec
 from accelsim.mapping.work import work_of
-from accelsim.nest import Accounting, Figures, Hierarchy, Nest, Problem
+from accelsim.nest import Problem
 from accelsim.workload import Workload
 from accelsim.workload.counts import counts
 
@@ -23,8 +23,8 @@ __all__ = ["MappedNest", "MappedNests", "map_product", "map_workload"]
 
 
 @dataclass(frozen=True)
-class MappedNest:
-    """How an array runs operators of one shape.
+class MappedNest(ArrayNest):
+    """How an array runs operators of one shape; figures are of one run.
 
     Attributes
     ----------
@@ -33,23 +33,11 @@ class MappedNest:
     times : int
         How often they run, repetitions of blocks included.
     unit : str
-    problem, hierarchy, nest, rules
-        What runs where, how, and what is counted.
-    figures : Figures
-        Of one run, the outermost memory included.
-    gap : float
-        How much more of the objective the nest may have than the best one; 0 where proven.
     """
 
     operators: tuple[str, ...]
     times: int
     unit: str
-    problem: Problem
-    hierarchy: Hierarchy
-    nest: Nest
-    rules: Accounting
-    figures: Figures
-    gap: float
 
     @property
     def utilisation(self) -> float:
@@ -192,5 +180,5 @@ def _mapped(
     except MappingError as error:
         raise MappingError(f"operator `{name}` on `{unit}`: {error}") from None
     return MappedNest(
-        (name,), times, unit, run.problem, run.hierarchy, run.nest, run.rules, run.figures, run.gap
+        run.problem, run.hierarchy, run.nest, run.rules, run.figures, run.gap, (name,), times, unit
     )
