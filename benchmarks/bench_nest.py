@@ -20,7 +20,7 @@ from accelsim.cost import Work
 from accelsim.mapping.nests import MappedNest, map_product
 from accelsim.nest import Hierarchy, Problem, accounting, evaluate_many
 from accelsim.nest.evaluate import Batch, pack
-from accelsim.nest.search import Found, Objective, search
+from accelsim.nest.mapper.search import Found, Objective, search
 from benchmarks.timing import Timing
 
 __all__ = ["Row", "product", "run"]

@@ -155,7 +155,7 @@ def _print_one(one: MappedNest) -> None:
 def _fronts(one: MappedNest | None) -> list[dict[str, Any]]:
     """Return latency, energy and loops of the front of one operator."""
     from accelsim.errors import ConfigError
-    from accelsim.nest.front import search_front
+    from accelsim.nest.mapper.front import search_front
     from accelsim.nest.text import nest_line
 
     if one is None:

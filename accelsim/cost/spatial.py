@@ -51,8 +51,8 @@ from accelsim.nest import (
     evaluate,
     parse,
 )
-from accelsim.nest.constraint import Constraint
-from accelsim.nest.memo import found_nest
+from accelsim.nest.mapper.constraint import Constraint
+from accelsim.nest.mapper.memo import found_nest
 
 __all__ = ["COMPONENT", "ArrayNest", "SpatialArray"]
 

@@ -19,8 +19,8 @@ from accelsim.mapping.fusion import (
     statements,
 )
 from accelsim.nest import Fanout, Hierarchy, Storage, accounting
-from accelsim.nest._fuse_chain import Chain, depths
 from accelsim.nest.fuse import FusedDevice, Fusion
+from accelsim.nest.fuse._chain import Chain, depths
 from accelsim.workload import forward, load_model
 from accelsim.workload.cascade import Cascade, cascade_of
 

@@ -16,7 +16,7 @@ from accelsim.nest import (
     matmul,
     parse,
 )
-from accelsim.nest.search import search
+from accelsim.nest.mapper.search import search
 
 ALL = frozenset({"input", "weight", "output"})
 

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from accelsim.nest._fuse_chain import Chain
-from accelsim.nest._fuse_group import GroupSearch
-from accelsim.nest._fuse_inner import InnerSearch
-from accelsim.nest._fuse_moved import Aim
-from accelsim.nest._fuse_path import GroupPath
-from accelsim.nest._fuse_types import FusedGroup, FusionLimits, FusionObjective
+from accelsim.nest.fuse._chain import Chain
+from accelsim.nest.fuse._group import GroupSearch
+from accelsim.nest.fuse._inner import InnerSearch
+from accelsim.nest.fuse._moved import Aim
+from accelsim.nest.fuse._path import GroupPath
+from accelsim.nest.fuse._types import FusedGroup, FusionLimits, FusionObjective
 
 __all__ = ["Solved", "Solver"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from accelsim.nest._fuse_types import FusedGroup
+from accelsim.nest.fuse._types import FusedGroup
 
 __all__ = ["Aim", "Moved"]
 

@@ -9,8 +9,8 @@ import pytest
 
 from accelsim.errors import MappingError
 from accelsim.nest import Hierarchy, Problem, Storage, accounting, convolution, evaluate, matmul
-from accelsim.nest.constraint import Constraint
-from accelsim.nest.search import search
+from accelsim.nest.mapper.constraint import Constraint
+from accelsim.nest.mapper.search import search
 from tests.nest.devices import tpuv4i, weight_stationary
 
 FORGE = accounting("accelforge")

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from accelsim.errors import MappingError
-from accelsim.nest._search_space import paddings
-from accelsim.nest._task import MOST_LABELS, Objective, Task
 from accelsim.nest.accounting import ACCOUNTINGS, Accounting
-from accelsim.nest.constraint import Constraint
 from accelsim.nest.evaluate import Figures
 from accelsim.nest.hierarchy import Hierarchy
+from accelsim.nest.mapper._search_space import paddings
+from accelsim.nest.mapper._task import MOST_LABELS, Objective, Task
+from accelsim.nest.mapper.constraint import Constraint
 from accelsim.nest.nest import Nest
 from accelsim.nest.problem import Problem
 

@@ -9,7 +9,9 @@ import numpy as np
 
 from accelsim.jit import kernel
 from accelsim.nest._count import fits, words
-from accelsim.nest._label_types import (
+from accelsim.nest._overlap import level_row, rows_cycles, widths
+from accelsim.nest.hierarchy import HierarchyArrays
+from accelsim.nest.mapper._label_types import (
     ENERGY,
     FIXED,
     LEAST,
@@ -26,8 +28,6 @@ from accelsim.nest._label_types import (
     Labels,
     Space,
 )  # fmt: skip
-from accelsim.nest._overlap import level_row, rows_cycles, widths
-from accelsim.nest.hierarchy import HierarchyArrays
 from accelsim.nest.problem import ProblemArrays
 
 __all__ = ["arrive", "may_live", "prune"]

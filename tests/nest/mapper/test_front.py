@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from accelsim.nest import ACCOUNTINGS, matmul
-from accelsim.nest.front import search_front
-from accelsim.nest.search import search
+from accelsim.nest.mapper.front import search_front
+from accelsim.nest.mapper.search import search
 from tests.nest.brute_force import best_figures
 from tests.nest.devices import tpuv4i
-from tests.nest.test_search import small_hierarchy, small_problem
+from tests.nest.mapper.test_search import small_hierarchy, small_problem
 
 
 @pytest.mark.parametrize("rules", ["accelsim", "accelforge"])

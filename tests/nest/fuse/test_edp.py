@@ -10,8 +10,8 @@ import pytest
 
 from accelsim.errors import MappingError
 from accelsim.nest import Storage, accounting
-from accelsim.nest._fuse_solver import _least_product
 from accelsim.nest.fuse import FusedDevice, FusionLimits, FusionObjective, fuse
+from accelsim.nest.fuse._solver import _least_product
 from tests.nest.fused import chain, device
 
 SIZES = {"m": 4, "n": 2, "k": 4, "l": 2}

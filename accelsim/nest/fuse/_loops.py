@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from accelsim.nest._fuse_chain import Chain, alike, depths, optional, required
-from accelsim.nest._fuse_types import Resident, SharedLoop, Statement, tile_words
+from accelsim.nest.fuse._chain import Chain, alike, depths, optional, required
+from accelsim.nest.fuse._types import Resident, SharedLoop, Statement, tile_words
 
 __all__ = ["Arrangement", "arrange"]
 

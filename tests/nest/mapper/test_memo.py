@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from accelsim import jit
-from accelsim.nest import ACCOUNTINGS, matmul, memo
-from accelsim.nest.memo import found_nest
+from accelsim.nest import ACCOUNTINGS, matmul
+from accelsim.nest.mapper import memo
+from accelsim.nest.mapper.memo import found_nest
 from tests.nest.devices import weight_stationary
 
 OWN = ACCOUNTINGS["accelsim"]

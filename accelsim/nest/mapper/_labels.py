@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from accelsim.jit import kernel
-from accelsim.nest._label_prices import may_live
-from accelsim.nest._label_types import (
+from accelsim.nest.hierarchy import HierarchyArrays
+from accelsim.nest.mapper._label_prices import may_live
+from accelsim.nest.mapper._label_types import (
     ENERGY,
     EQUAL,
     FIXED,
@@ -27,7 +28,6 @@ from accelsim.nest._label_types import (
     Limits,
     Space,
 )  # fmt: skip
-from accelsim.nest.hierarchy import HierarchyArrays
 from accelsim.nest.problem import ProblemArrays
 
 __all__ = ["append", "merge"]

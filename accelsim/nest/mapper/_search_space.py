@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.nest._label_types import Space
 from accelsim.nest.hierarchy import Fanout, Hierarchy, HierarchyArrays
+from accelsim.nest.mapper._label_types import Space
 from accelsim.nest.problem import Problem, ProblemArrays
 
 __all__ = [

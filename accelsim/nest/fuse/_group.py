@@ -11,13 +11,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from accelsim.nest._fuse_bound import subsets
-from accelsim.nest._fuse_chain import Chain, loopable, optional, required
-from accelsim.nest._fuse_inner import InnerSearch
-from accelsim.nest._fuse_loops import Arrangement, arrange
-from accelsim.nest._fuse_moved import Aim
-from accelsim.nest._fuse_price import SAME, GroupPrices, Least, Ways
-from accelsim.nest._fuse_types import FusedGroup, FusionLimits, SharedLoop
+from accelsim.nest.fuse._bound import subsets
+from accelsim.nest.fuse._chain import Chain, loopable, optional, required
+from accelsim.nest.fuse._inner import InnerSearch
+from accelsim.nest.fuse._loops import Arrangement, arrange
+from accelsim.nest.fuse._moved import Aim
+from accelsim.nest.fuse._price import SAME, GroupPrices, Least, Ways
+from accelsim.nest.fuse._types import FusedGroup, FusionLimits, SharedLoop
 
 __all__ = ["GroupSearch"]
 

@@ -13,19 +13,19 @@ from typing import Final
 
 import numpy as np
 
-from accelsim.nest._fuse_bound import GroupBounds
-from accelsim.nest._fuse_chain import optional, required
-from accelsim.nest._fuse_inner import Inner, named
-from accelsim.nest._fuse_loops import Arrangement
-from accelsim.nest._fuse_moved import Moved
-from accelsim.nest._fuse_types import (
+from accelsim.nest._overlap import level_row, overlapped
+from accelsim.nest.fuse._bound import GroupBounds
+from accelsim.nest.fuse._chain import optional, required
+from accelsim.nest.fuse._inner import Inner, named
+from accelsim.nest.fuse._loops import Arrangement
+from accelsim.nest.fuse._moved import Moved
+from accelsim.nest.fuse._types import (
     FusedGroup,
     FusedStatement,
     FusionObjective,
     Statement,
     tile_words,
 )
-from accelsim.nest._overlap import level_row, overlapped
 
 __all__ = ["SAME", "GroupPrices", "Least", "Ways"]
 

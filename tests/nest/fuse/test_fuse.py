@@ -12,15 +12,15 @@ import pytest
 
 from accelsim.errors import ConfigError, MappingError
 from accelsim.nest import Fanout, Hierarchy, Problem, Storage, accounting
-from accelsim.nest._fuse_chain import Chain, optional
-from accelsim.nest._fuse_group import GroupSearch
-from accelsim.nest._fuse_inner import InnerSearch
-from accelsim.nest._fuse_loops import Arrangement, arrange
-from accelsim.nest._fuse_moved import Aim
-from accelsim.nest._fuse_view import inside as view
-from accelsim.nest._fuse_view import numbered
 from accelsim.nest.fuse import FusedDevice, Fusion, FusionLimits, SharedLoop, Statement, fuse
-from accelsim.nest.search import search
+from accelsim.nest.fuse._chain import Chain, optional
+from accelsim.nest.fuse._group import GroupSearch
+from accelsim.nest.fuse._inner import InnerSearch
+from accelsim.nest.fuse._loops import Arrangement, arrange
+from accelsim.nest.fuse._moved import Aim
+from accelsim.nest.fuse._view import inside as view
+from accelsim.nest.fuse._view import numbered
+from accelsim.nest.mapper.search import search
 from tests.nest.brute_force import best_figures
 from tests.nest.fused import ROLES, Walk, chain, device, statement
 

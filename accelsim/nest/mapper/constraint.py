@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from accelsim.nest._count import fits
-from accelsim.nest._label_types import Bools, Limits
-from accelsim.nest._search_space import divisors
 from accelsim.nest.hierarchy import Fanout, Hierarchy
+from accelsim.nest.mapper._label_types import Bools, Limits
+from accelsim.nest.mapper._search_space import divisors
 from accelsim.nest.problem import Problem
 
 __all__ = ["Constraint", "limits_of"]

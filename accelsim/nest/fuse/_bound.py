@@ -10,12 +10,12 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from accelsim.nest._fuse_chain import Chain, depths, loopable, optional, required
-from accelsim.nest._fuse_inner import InnerSearch
-from accelsim.nest._fuse_moved import Aim, Moved
-from accelsim.nest._fuse_types import FusionLimits, FusionObjective, Resident, Statement
-from accelsim.nest._fuse_view import kept_pj, price
 from accelsim.nest.accounting import Accounting
+from accelsim.nest.fuse._chain import Chain, depths, loopable, optional, required
+from accelsim.nest.fuse._inner import InnerSearch
+from accelsim.nest.fuse._moved import Aim, Moved
+from accelsim.nest.fuse._types import FusionLimits, FusionObjective, Resident, Statement
+from accelsim.nest.fuse._view import kept_pj, price
 from accelsim.nest.hierarchy import Storage
 
 __all__ = ["GroupBounds", "subsets"]

@@ -12,14 +12,14 @@ from typing import Final
 
 import numpy as np
 
-from accelsim.nest._label_types import Bools, Bounds, Labels
-from accelsim.nest._search_space import paddings
-from accelsim.nest._task import Best, Task, Trail
 from accelsim.nest.accounting import ACCOUNTINGS, Accounting
-from accelsim.nest.constraint import Constraint
 from accelsim.nest.hierarchy import Hierarchy
+from accelsim.nest.mapper._label_types import Bools, Bounds, Labels
+from accelsim.nest.mapper._search_space import paddings
+from accelsim.nest.mapper._task import Best, Task, Trail
+from accelsim.nest.mapper.constraint import Constraint
+from accelsim.nest.mapper.search import Found, search
 from accelsim.nest.problem import Problem
-from accelsim.nest.search import Found, search
 
 __all__ = ["search_front"]
 
@@ -40,7 +40,7 @@ def search_front(
     Parameters
     ----------
     problem, hierarchy, rules, constraints, pad
-        As of `accelsim.nest.search.search`.
+        As of `accelsim.nest.mapper.search.search`.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def search_front(
     Notes
     -----
     The front is exact, unless more partial nests stood side by side than are kept
-    (`accelsim.nest.search.MOST_LABELS`) or the rules let windows slide.
+    (`accelsim.nest.mapper.search.MOST_LABELS`) or the rules let windows slide.
     """
     fastest, thriftiest = (
         search(problem, hierarchy, objective, rules=rules, constraints=constraints, pad=pad)

@@ -7,8 +7,8 @@ import pytest
 
 from accelsim.errors import MappingError
 from accelsim.nest import ACCOUNTINGS, Fanout, Hierarchy, Problem, Storage, matmul
+from accelsim.nest.mapper.search import search
 from accelsim.nest.problem import TensorAccess, convolution
-from accelsim.nest.search import search
 from tests.nest.brute_force import best_figures
 
 ALL = frozenset({"input", "weight", "output"})

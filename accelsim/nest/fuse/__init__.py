@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from accelsim.errors import MappingError
-from accelsim.nest._fuse_chain import Chain
-from accelsim.nest._fuse_inner import InnerSearch
-from accelsim.nest._fuse_solver import Solver
-from accelsim.nest._fuse_types import (
+from accelsim.nest.accounting import ACCOUNTINGS, Accounting
+from accelsim.nest.fuse._chain import Chain
+from accelsim.nest.fuse._inner import InnerSearch
+from accelsim.nest.fuse._solver import Solver
+from accelsim.nest.fuse._types import (
     Access,
     FusedDevice,
     FusedGroup,
@@ -25,7 +26,6 @@ from accelsim.nest._fuse_types import (
     SharedLoop,
     Statement,
 )
-from accelsim.nest.accounting import ACCOUNTINGS, Accounting
 
 __all__ = [
     "Access",

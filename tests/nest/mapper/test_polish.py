@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from accelsim.nest import _task as task
 from accelsim.nest import accounting, evaluate, matmul
-from accelsim.nest.constraint import Constraint
-from accelsim.nest.search import search
+from accelsim.nest.mapper import _task as task
+from accelsim.nest.mapper.constraint import Constraint
+from accelsim.nest.mapper.search import search
 from tests.nest.devices import tpuv4i
 
 PROBLEM = matmul(384, 512, 640)

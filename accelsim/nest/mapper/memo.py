@@ -16,12 +16,12 @@ from typing import Any, Final
 
 from accelsim.jit import cache_folder
 from accelsim.nest.accounting import Accounting
-from accelsim.nest.constraint import Constraint
 from accelsim.nest.evaluate import evaluate
 from accelsim.nest.hierarchy import Hierarchy
+from accelsim.nest.mapper.constraint import Constraint
+from accelsim.nest.mapper.search import Found, Objective, search
 from accelsim.nest.nest import Loop, Nest
 from accelsim.nest.problem import Problem
-from accelsim.nest.search import Found, Objective, search
 
 __all__ = ["found_nest"]
 
@@ -37,7 +37,7 @@ def found_nest(
     constraints: Mapping[str, Constraint],
     pad: bool,
 ) -> Found:
-    """Return what `accelsim.nest.search.search` finds, searched once for equal questions.
+    """Return what `accelsim.nest.mapper.search.search` finds, searched once for equal questions.
 
     Raises
     ------

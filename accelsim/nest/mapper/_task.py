@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.errors import MappingError, nearest
-from accelsim.nest._label_prices import arrive, prune
-from accelsim.nest._label_types import (
+from accelsim.nest.accounting import Accounting
+from accelsim.nest.evaluate import Figures, evaluate
+from accelsim.nest.hierarchy import Fanout, Hierarchy
+from accelsim.nest.mapper._label_prices import arrive, prune
+from accelsim.nest.mapper._label_types import (
     ENERGY,
     FIXED,
     HERE,
@@ -29,9 +32,9 @@ from accelsim.nest._label_types import (
     chosen,
     first_label,
 )
-from accelsim.nest._labels import append, merge
-from accelsim.nest._polish import Asked, polish
-from accelsim.nest._search_space import (
+from accelsim.nest.mapper._labels import append, merge
+from accelsim.nest.mapper._polish import Asked, polish
+from accelsim.nest.mapper._search_space import (
     divisors,
     least_pj,
     most_together,
@@ -39,10 +42,7 @@ from accelsim.nest._search_space import (
     priced_by_traffic,
     space,
 )
-from accelsim.nest.accounting import Accounting
-from accelsim.nest.constraint import Constraint, limits_of
-from accelsim.nest.evaluate import Figures, evaluate
-from accelsim.nest.hierarchy import Fanout, Hierarchy
+from accelsim.nest.mapper.constraint import Constraint, limits_of
 from accelsim.nest.nest import Loop, Nest
 from accelsim.nest.problem import Problem
 

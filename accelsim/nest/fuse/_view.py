@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
-from accelsim.nest._fuse_types import FusedDevice, Statement
+from accelsim.nest.fuse._types import FusedDevice, Statement
 from accelsim.nest.hierarchy import Fanout, Hierarchy, Node, Storage
 from accelsim.nest.problem import Problem, TensorAccess
 

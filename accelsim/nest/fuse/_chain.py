@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from accelsim.errors import MappingError
-from accelsim.nest._fuse_types import Access, Statement
+from accelsim.nest.fuse._types import Access, Statement
 
 __all__ = ["Chain", "alike", "depths", "loopable", "optional", "required"]
 

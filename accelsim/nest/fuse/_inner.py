@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 from accelsim.errors import MappingError
 from accelsim.nest._count import DRAINS, FILLS, READS, UPDATES
-from accelsim.nest._fuse_moved import Moved
-from accelsim.nest._fuse_types import FusedDevice, FusionObjective, Statement
-from accelsim.nest._fuse_view import down_to, for_traffic, inside, numbered, numbers
 from accelsim.nest.accounting import Accounting
 from accelsim.nest.evaluate import evaluate
+from accelsim.nest.fuse._moved import Moved
+from accelsim.nest.fuse._types import FusedDevice, FusionObjective, Statement
+from accelsim.nest.fuse._view import down_to, for_traffic, inside, numbered, numbers
 from accelsim.nest.hierarchy import Hierarchy, Storage
+from accelsim.nest.mapper.search import MOST_LABELS, search
 from accelsim.nest.nest import Loop, Nest, tile_bits
 from accelsim.nest.problem import Problem
-from accelsim.nest.search import MOST_LABELS, search
 
 __all__ = ["Inner", "InnerSearch", "named"]
 

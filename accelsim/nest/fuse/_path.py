@@ -10,9 +10,9 @@ import math
 from typing import Final
 
 from accelsim.errors import MappingError, bytes_text, nearest
-from accelsim.nest._fuse_chain import Chain
-from accelsim.nest._fuse_group import GroupSearch
-from accelsim.nest._fuse_types import FusedGroup, FusionLimits
+from accelsim.nest.fuse._chain import Chain
+from accelsim.nest.fuse._group import GroupSearch
+from accelsim.nest.fuse._types import FusedGroup, FusionLimits
 
 __all__ = ["GroupPath"]
 
