@@ -49,7 +49,7 @@ checkout: $(READY) ## doctests, and the tests that the wheel cannot run, against
 	$(BIN)/python -m pytest -n $(JOBS) -m checkout $$(grep -rl checkout tests --include='*.py')
 
 wheel: $(READY) ## all other tests against the built wheel, installed outside it
-	sh scripts/wheel.sh $(VENV) -n $(JOBS) --dist loadgroup -m "not checkout" $(WHEEL_TESTS)
+	sh scripts/wheel.sh $(VENV) -n $(JOBS) -m "not checkout" $(WHEEL_TESTS)
 
 bench: $(READY) ## speed of the engines, the lowering and a sweep
 	$(BIN)/python -m benchmarks
